@@ -1,0 +1,1 @@
+"""What the data is: tables, features, labels and what is expected of them, in plain Python."""

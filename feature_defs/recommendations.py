@@ -1,0 +1,33 @@
+"""What is precomputed for a user, and published."""
+
+from feature_defs.declarations import Array, Between, Dtype, Field, NotNull, Table
+from feature_defs.entities import ITEM_ID, USER_ID
+
+# Why a title may be in a list; the position is the code in the packed list.
+SOURCES = ("most_popular", "trending", "als")
+# The reason is an index into the history that the list carries; this one says that there is none.
+NO_REASON = 255
+HISTORY_LENGTH = 40
+LIST_LENGTH = 200
+VECTOR_WIDTH = 64
+
+RECOMMENDATIONS = Table(
+    name="recommendations",
+    description=(
+        "One row a user: the list in order of rank, as columns of equal length, with the history its reasons point "
+        "into and the user's vector."
+    ),
+    fields=(
+        Field("run_id", Dtype.STRING, "The run that made the list.", (NotNull(),)),
+        Field("shard", Dtype.STRING, "Which part of the users, as i/n.", (NotNull(),)),
+        USER_ID,
+        Field("item_ids", Array(Dtype.INT64), "Titles, best first.", (NotNull(), *ITEM_ID.rules[1:])),
+        # Scores are stored as 16-bit floats: 65504 is the largest.
+        Field("scores", Array(Dtype.FLOAT32), "Score of each title.", (NotNull(), Between(-65504, 65504))),
+        Field("sources", Array(Dtype.INT16), "Code of the source of each title.", (NotNull(), Between(0, len(SOURCES) - 1))),
+        Field("reasons", Array(Dtype.INT16), "Index into `history` of the title that explains it, or 255.", (NotNull(),)),
+        Field("history", Array(Dtype.INT64), "Titles lately watched, newest first.", (NotNull(), *ITEM_ID.rules[1:])),
+        Field("vector", Array(Dtype.FLOAT32), "The user's vector.", (NotNull(), Between(-65504, 65504))),
+    ),
+    key=("run_id", "user_id"),
+)

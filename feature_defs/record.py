@@ -1,0 +1,88 @@
+"""What is kept of the work itself: runs, their steps, what was judged and decided, what was set aside."""
+
+from feature_defs.declarations import Between, Dtype, Field, NotNull, OneOf, Table
+
+_RUN_ID = Field("run_id", Dtype.STRING, "The day and a digest of input versions, code and configuration.", (NotNull(),))
+_RUN_DAY = Field("run_day", Dtype.DATE, "The day whose night the run is of.", (NotNull(),))
+
+RUNS = Table(
+    name="runs",
+    description="Runs that were opened: what they read and how they are configured.",
+    fields=(
+        _RUN_ID,
+        _RUN_DAY,
+        Field("attempt", Dtype.INT64, "How many times the run was opened.", (NotNull(), Between(1))),
+        Field("opened_at", Dtype.TIMESTAMP, "When it was opened last.", (NotNull(),)),
+        Field("code_digest", Dtype.STRING, "Digest of the source of our packages.", (NotNull(),)),
+        Field("configuration", Dtype.STRING, "All hyperparameters, as JSON.", (NotNull(),)),
+        Field("inputs", Dtype.STRING, "Version of each input table, and digest of its content, as JSON.", (NotNull(),)),
+    ),
+    key=("run_id",),
+)
+
+STEPS = Table(
+    name="steps",
+    description="Jobs that ended well: what each read and wrote, and how long it took.",
+    fields=(
+        _RUN_ID,
+        _RUN_DAY,
+        Field("job", Dtype.STRING, "The job that ran.", (NotNull(),)),
+        Field("shard", Dtype.STRING, "Which part of the users, as i/n; empty for all."),
+        Field("started_at", Dtype.TIMESTAMP, "When it started.", (NotNull(),)),
+        Field("seconds", Dtype.FLOAT64, "How long it took.", (NotNull(), Between(0))),
+        Field("reads", Dtype.STRING, "Version of each table read, as JSON.", (NotNull(),)),
+        Field("writes", Dtype.STRING, "Version and content digest of each table written, as JSON.", (NotNull(),)),
+        Field("counts", Dtype.STRING, "What was counted, as JSON.", (NotNull(),)),
+    ),
+    key=("run_id", "job", "shard", "started_at"),
+)
+
+EVALUATIONS = Table(
+    name="evaluations",
+    description="What a model reached on days it had not learned from, beside its reference.",
+    fields=(
+        _RUN_ID,
+        _RUN_DAY,
+        Field("role", Dtype.STRING, "challenger, champion or most_popular.", (NotNull(),)),
+        Field("model_set", Dtype.STRING, "The model set judged; null for most popular."),
+        Field("metric", Dtype.STRING, "Name of the metric.", (NotNull(),)),
+        Field("segment", Dtype.STRING, "Whose users: all, under_5_events, 5_to_20_events, over_20_events.", (NotNull(),)),
+        Field("user_count", Dtype.INT64, "Users with something to find.", (NotNull(), Between(0))),
+        Field("value", Dtype.FLOAT64, "Mean over users."),
+        Field("low", Dtype.FLOAT64, "Lower end of the 95 % bootstrap interval."),
+        Field("high", Dtype.FLOAT64, "Upper end."),
+        Field("difference", Dtype.FLOAT64, "Challenger less this one, mean over the same users."),
+        Field("difference_low", Dtype.FLOAT64, "Lower end of the paired 95 % bootstrap interval."),
+        Field("difference_high", Dtype.FLOAT64, "Upper end."),
+    ),
+    key=("run_id", "role", "metric", "segment"),
+)
+
+DECISIONS = Table(
+    name="decisions",
+    description="What was decided of each challenger, and why. The champion is the set last promoted here.",
+    fields=(
+        Field("epoch", Dtype.INT64, "Number of the decision, without gaps.", (NotNull(), Between(1))),
+        _RUN_ID,
+        _RUN_DAY,
+        Field("challenger", Dtype.STRING, "The model set judged.", (NotNull(),)),
+        Field("champion_before", Dtype.STRING, "The champion it was held against; null for the first."),
+        Field("verdict", Dtype.STRING, "What was decided.", (NotNull(), OneOf(("promoted", "refused")))),
+        Field("reasons", Dtype.STRING, "Every reason, as a JSON list of sentences.", (NotNull(),)),
+        Field("decided_at", Dtype.TIMESTAMP, "When.", (NotNull(),)),
+    ),
+    key=("epoch",),
+)
+
+QUARANTINE = Table(
+    name="quarantine",
+    description="Rows that were refused or set aside, with the rule they broke.",
+    fields=(
+        Field("table_name", Dtype.STRING, "The table they were meant for.", (NotNull(),)),
+        Field("column_name", Dtype.STRING, "The column at fault.", (NotNull(),)),
+        Field("rule", Dtype.STRING, "The rule that was broken.", (NotNull(),)),
+        Field("row", Dtype.STRING, "The row, as JSON.", (NotNull(),)),
+        Field("found_at", Dtype.TIMESTAMP, "When it was found.", (NotNull(),)),
+    ),
+    key=("table_name", "column_name", "rule", "row"),
+)

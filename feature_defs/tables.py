@@ -1,0 +1,31 @@
+"""All declared tables, by where they live."""
+
+from feature_defs.declarations import Table
+from feature_defs.events import ANSWERS, EVENTS
+from feature_defs.features import ITEM_FEATURES, USER_FEATURES
+from feature_defs.interactions import INTERACTIONS, LABELS
+from feature_defs.items import ITEM_TEXT_VECTORS, ITEMS
+from feature_defs.recommendations import RECOMMENDATIONS
+from feature_defs.record import DECISIONS, EVALUATIONS, QUARANTINE, RUNS, STEPS
+from feature_defs.users import PROTECTED_ATTRIBUTES, USER_STATE, USERS
+
+WAREHOUSE_TABLES: tuple[Table, ...] = (EVENTS, ITEMS, USERS, PROTECTED_ATTRIBUTES, ANSWERS)
+LAKE_TABLES: tuple[Table, ...] = (
+    EVENTS,
+    ITEMS,
+    USERS,
+    PROTECTED_ATTRIBUTES,
+    INTERACTIONS,
+    USER_FEATURES.table,
+    ITEM_FEATURES.table,
+    LABELS,
+    ITEM_TEXT_VECTORS,
+    RECOMMENDATIONS,
+    RUNS,
+    STEPS,
+    EVALUATIONS,
+    DECISIONS,
+    QUARANTINE,
+)
+STORE_TABLES: tuple[Table, ...] = (USER_STATE,)
+ALL_TABLES: tuple[Table, ...] = tuple({table.name: table for table in (*WAREHOUSE_TABLES, *LAKE_TABLES, *STORE_TABLES)}.values())

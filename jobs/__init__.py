@@ -1,0 +1,1 @@
+"""What runs: one file is one shell command that reads, calls and writes."""

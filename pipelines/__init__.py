@@ -1,0 +1,1 @@
+"""How data changes: steps, models, stores, serving, audit. One heavy library a module."""

@@ -1,0 +1,69 @@
+"""Where things are: the one class of settings, read from the environment (`MARQUEE_...`) by whoever runs a job.
+
+Made in a job's `main` and passed down in parts; nothing else under `pipelines/` reads the environment.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipelines.errors import UsageError
+
+_IN_HOME = {
+    "warehouse": "warehouse.duckdb",
+    "lake": "lake",
+    "models": "models",
+    "lists": "lists.lmdb",
+    "spool": "spool",
+    "data_docs": "data_docs",
+}
+
+
+class Settings(BaseSettings):
+    """Places and addresses. Every default lies in `home`, so that one variable moves a whole installation."""
+
+    model_config = SettingsConfigDict(env_prefix="MARQUEE_", frozen=True)
+
+    home: Path = Path("work")
+    # A path to a DuckDB file, or snowflake://USER@ACCOUNT/DATABASE/SCHEMA?warehouse=NAME&role=NAME.
+    warehouse: str = ""
+    snowflake_password: SecretStr = SecretStr("")
+    # A folder, or a URI of an object store with its credentials in `lake_options` (a JSON object).
+    lake: str = ""
+    lake_options: dict[str, str] = {}
+    models: str = ""
+    lists: str = ""
+    spool: Path = Path()
+    data_docs: Path = Path()
+    mlflow: str = ""
+    spark_master: str = "local[*]"
+    spark_memory: str = "2g"
+    # More Spark settings as a JSON object, for a cluster.
+    spark_options: dict[str, str] = {}
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_home(cls, values: Any) -> Any:
+        home = Path(values.get("home") or "work")
+        for name, place in _IN_HOME.items():
+            values[name] = values.get(name) or str(home / place)
+        values["mlflow"] = values.get("mlflow") or f"sqlite:///{home.absolute()}/mlflow.db"
+        return values
+
+
+def read_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        UsageError: if a variable does not fit its type; names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "MARQUEE_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise UsageError(f"the setting {name} is wrong: {first['msg']}") from None
