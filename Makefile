@@ -27,8 +27,7 @@ setup: .venv/installed ## Install the locked versions into .venv (0.7 GB fetched
 	@command -v $(PYTHON) >/dev/null || { echo "marquee: Python 3.11 is needed and there is no $(PYTHON); name yours with PYTHON=..." >&2; exit 69; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
-	@$(BIN)/python -m ensurepip --upgrade >/dev/null && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements.lock
 	@$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
 	@touch $@
 

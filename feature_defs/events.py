@@ -30,7 +30,9 @@ EVENTS = Table(
         Field("device", Dtype.STRING, "tv, phone, tablet, web."),
         Field("run_id", Dtype.STRING, "The run whose list was answered; joined from the answer, never sent."),
         Field("slot", Dtype.INT32, "Place in the answer, from 0; joined from the answer.", (Between(0),)),
-        Field("propensity", Dtype.FLOAT32, "Probability of being in that slot; joined from the answer.", (Between(0, 1),)),
+        Field(
+            "propensity", Dtype.FLOAT32, "Probability of being in that slot; joined from the answer.", (Between(0, 1),)
+        ),
     ),
     key=("event_id",),
     day_of="received_at",

@@ -11,7 +11,10 @@ TREND_DAYS = 7
 
 _FEATURE_AT = Field("feature_at", Dtype.TIMESTAMP, "End of the day the row describes (midnight, UTC).", (NotNull(),))
 _CREATED_AT = Field(
-    "created_at", Dtype.TIMESTAMP, "From when the row could be known: all that was received by then is in it.", (NotNull(),)
+    "created_at",
+    Dtype.TIMESTAMP,
+    "From when the row could be known: all that was received by then is in it.",
+    (NotNull(),),
 )
 
 

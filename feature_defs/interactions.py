@@ -68,8 +68,16 @@ LABELS = Table(
         Field("is_share", Dtype.BOOL, "Shared; null where nothing was shown."),
         Field("is_follow", Dtype.BOOL, "Followed; null where nothing was shown."),
         Field("is_report", Dtype.BOOL, "Reported; null where nothing was shown."),
-        *(Field(f"user_{f.name}", f.dtype, f.description) for f in USER_FEATURES.schema if f.name in USER_FEATURES.features),
-        *(Field(f"item_{f.name}", f.dtype, f.description) for f in ITEM_FEATURES.schema if f.name in ITEM_FEATURES.features),
+        *(
+            Field(f"user_{f.name}", f.dtype, f.description)
+            for f in USER_FEATURES.schema
+            if f.name in USER_FEATURES.features
+        ),
+        *(
+            Field(f"item_{f.name}", f.dtype, f.description)
+            for f in ITEM_FEATURES.schema
+            if f.name in ITEM_FEATURES.features
+        ),
     ),
     key=("user_id", "item_id", "occasion_id"),
 )

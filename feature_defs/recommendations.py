@@ -24,8 +24,15 @@ RECOMMENDATIONS = Table(
         Field("item_ids", Array(Dtype.INT64), "Titles, best first.", (NotNull(), *ITEM_ID.rules[1:])),
         # Scores are stored as 16-bit floats: 65504 is the largest.
         Field("scores", Array(Dtype.FLOAT32), "Score of each title.", (NotNull(), Between(-65504, 65504))),
-        Field("sources", Array(Dtype.INT16), "Code of the source of each title.", (NotNull(), Between(0, len(SOURCES) - 1))),
-        Field("reasons", Array(Dtype.INT16), "Index into `history` of the title that explains it, or 255.", (NotNull(),)),
+        Field(
+            "sources",
+            Array(Dtype.INT16),
+            "Code of the source of each title.",
+            (NotNull(), Between(0, len(SOURCES) - 1)),
+        ),
+        Field(
+            "reasons", Array(Dtype.INT16), "Index into `history` of the title that explains it, or 255.", (NotNull(),)
+        ),
         Field("history", Array(Dtype.INT64), "Titles lately watched, newest first.", (NotNull(), *ITEM_ID.rules[1:])),
         Field("vector", Array(Dtype.FLOAT32), "The user's vector.", (NotNull(), Between(-65504, 65504))),
     ),

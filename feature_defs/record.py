@@ -46,7 +46,9 @@ EVALUATIONS = Table(
         Field("role", Dtype.STRING, "challenger, champion or most_popular.", (NotNull(),)),
         Field("model_set", Dtype.STRING, "The model set judged; null for most popular."),
         Field("metric", Dtype.STRING, "Name of the metric.", (NotNull(),)),
-        Field("segment", Dtype.STRING, "Whose users: all, under_5_events, 5_to_20_events, over_20_events.", (NotNull(),)),
+        Field(
+            "segment", Dtype.STRING, "Whose users: all, under_5_events, 5_to_20_events, over_20_events.", (NotNull(),)
+        ),
         Field("user_count", Dtype.INT64, "Users with something to find.", (NotNull(), Between(0))),
         Field("value", Dtype.FLOAT64, "Mean over users."),
         Field("low", Dtype.FLOAT64, "Lower end of the 95 % bootstrap interval."),

@@ -28,4 +28,6 @@ LAKE_TABLES: tuple[Table, ...] = (
     QUARANTINE,
 )
 STORE_TABLES: tuple[Table, ...] = (USER_STATE,)
-ALL_TABLES: tuple[Table, ...] = tuple({table.name: table for table in (*WAREHOUSE_TABLES, *LAKE_TABLES, *STORE_TABLES)}.values())
+ALL_TABLES: tuple[Table, ...] = tuple(
+    {table.name: table for table in (*WAREHOUSE_TABLES, *LAKE_TABLES, *STORE_TABLES)}.values()
+)

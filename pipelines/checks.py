@@ -153,5 +153,3 @@ def repeated_keys(table: Table, rows: pa.Table) -> Breach | None:
         ", ".join(table.key), "must be unique", Severity.CRITICAL, pa.concat_arrays([pa.array([False]), same])
     )
     return breach if breach.count else None
-
-
