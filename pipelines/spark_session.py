@@ -1,0 +1,61 @@
+"""A Spark session for one job: on this machine by default, on a cluster by settings."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from pyspark.sql import SparkSession
+
+from pipelines.errors import UnavailableError
+
+
+@contextmanager
+def spark_session(
+    name: str, master: str, memory: str, options: Mapping[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """A session named after its job, stopped when the job ends.
+
+    Args:
+        name: the job; shown as the Spark application.
+        master: `local[*]`, or the address of a cluster.
+        memory: memory of the driver, which is all there is when the master is local: `2g`.
+        options: further Spark settings, which win over ours.
+
+    Raises:
+        UnavailableError: if Java or the master cannot be reached.
+    """
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    builder = SparkSession.builder.appName(name).master(master)
+    settings = {
+        "spark.driver.memory": memory,
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        # Days are UTC days, wherever the machine stands.
+        "spark.sql.session.timeZone": "UTC",
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # 200 partitions cost seconds where the data has megabytes; adaptive execution joins what is too small.
+        "spark.sql.shuffle.partitions": "8" if master.startswith("local") else "200",
+        "spark.sql.adaptive.enabled": "true",
+        "spark.pyspark.python": sys.executable,
+    }
+    if not master.startswith("local"):
+        for name_of_local in ("spark.driver.bindAddress", "spark.driver.host"):
+            del settings[name_of_local]
+    for key, value in {**settings, **(options or {})}.items():
+        builder = builder.config(key, value)
+    # Before the JVM starts nobody has told it how loud to be.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    try:
+        spark = builder.getOrCreate()
+    except Exception as error:
+        raise UnavailableError(f"Spark at {master} cannot be started: {str(error).splitlines()[0][:200]}") from error
+    try:
+        yield spark
+    finally:
+        spark.stop()
