@@ -22,7 +22,10 @@ def _happened(what: str) -> Field:
 
 INTERACTIONS = Table(
     name="interactions",
-    description="Events of a day of receipt, one row for each user, title and occasion; duplicates removed.",
+    description=(
+        "Events of a day of receipt, one row for each user, title and occasion; duplicates removed. Users who had opted "
+        "out of personalisation on that day are not among them."
+    ),
     fields=(
         USER_ID,
         ITEM_ID,
@@ -48,6 +51,25 @@ INTERACTIONS = Table(
     ),
     key=("user_id", "item_id", "occasion_id"),
 )
+ITEM_PLAYS = Table(
+    name="item_plays",
+    description=(
+        "Plays received on a day, added up by title and day of happening, whoever played: users who opted out of "
+        "personalisation are counted here and are in no other table that is derived from events."
+    ),
+    fields=(
+        ITEM_ID,
+        Field("happened_on", Dtype.DATE, "UTC day on which the plays happened.", (NotNull(),)),
+        Field("play_count", Dtype.INT64, "Plays.", (NotNull(), Between(1))),
+        Field("complete_count", Dtype.INT64, "Plays watched to at least 80 %.", (NotNull(), Between(0))),
+        Field("share_count", Dtype.INT64, "Plays of which the watched share is known.", (NotNull(), Between(0))),
+        Field("share_millionths", Dtype.INT64, "Sum of their watched shares, in millionths.", (NotNull(), Between(0))),
+        Field("last_played_at", Dtype.TIMESTAMP, "When the last of them happened.", (NotNull(),)),
+    ),
+    key=("item_id", "happened_on"),
+)
+
+_MASKED = "; null where nothing was shown, or no such event was received from anybody in 28 days."
 
 LABELS = Table(
     name="labels",
@@ -63,11 +85,11 @@ LABELS = Table(
         Field("watch", Dtype.FLOAT32, "Watched share; 0 where the title was shown and not played.", (Between(0, 1),)),
         Field("is_complete", Dtype.BOOL, "Watched at least 80 %: the positive."),
         Field("is_negative", Dtype.BOOL, "Shown and not clicked, or left before 20 %.", (NotNull(),)),
-        Field("is_skip", Dtype.BOOL, "Skipped; null where nothing was shown."),
-        Field("is_not_interested", Dtype.BOOL, "Turned down; null where nothing was shown."),
-        Field("is_share", Dtype.BOOL, "Shared; null where nothing was shown."),
-        Field("is_follow", Dtype.BOOL, "Followed; null where nothing was shown."),
-        Field("is_report", Dtype.BOOL, "Reported; null where nothing was shown."),
+        Field("is_skip", Dtype.BOOL, "Skipped" + _MASKED),
+        Field("is_not_interested", Dtype.BOOL, "Turned down" + _MASKED),
+        Field("is_share", Dtype.BOOL, "Shared" + _MASKED),
+        Field("is_follow", Dtype.BOOL, "Followed" + _MASKED),
+        Field("is_report", Dtype.BOOL, "Reported" + _MASKED),
         *(
             Field(f"user_{f.name}", f.dtype, f.description)
             for f in USER_FEATURES.schema

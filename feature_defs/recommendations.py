@@ -38,3 +38,17 @@ RECOMMENDATIONS = Table(
     ),
     key=("run_id", "user_id"),
 )
+
+RECOMMENDATION_SLOTS = Table(
+    name="recommendation_slots",
+    description="The same lists, one row a place: how they are validated before they go out.",
+    fields=(
+        USER_ID,
+        Field("slot", Dtype.INT32, "Place in the list, from 0.", (NotNull(), Between(0, LIST_LENGTH - 1))),
+        ITEM_ID,
+        Field("score", Dtype.FLOAT32, "Score of the title.", (NotNull(), Between(-65504, 65504))),
+        Field("source", Dtype.INT16, "Code of its source.", (NotNull(), Between(0, len(SOURCES) - 1))),
+        Field("reason", Dtype.INT16, "Index into the history, or 255.", (NotNull(), Between(0, NO_REASON))),
+    ),
+    key=("user_id", "item_id"),
+)

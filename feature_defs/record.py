@@ -11,7 +11,12 @@ RUNS = Table(
     fields=(
         _RUN_ID,
         _RUN_DAY,
-        Field("attempt", Dtype.INT64, "How many times the run was opened.", (NotNull(), Between(1))),
+        Field(
+            "attempt",
+            Dtype.INT64,
+            "Number the store of lists gave the attempt: its fencing epoch.",
+            (NotNull(), Between(1)),
+        ),
         Field("opened_at", Dtype.TIMESTAMP, "When it was opened last.", (NotNull(),)),
         Field("code_digest", Dtype.STRING, "Digest of the source of our packages.", (NotNull(),)),
         Field("configuration", Dtype.STRING, "All hyperparameters, as JSON.", (NotNull(),)),

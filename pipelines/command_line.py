@@ -1,12 +1,23 @@
-"""How a job's `main` becomes a shell command, and how it ends."""
+"""How a job's `main` becomes a shell command, what it says, and how it ends."""
 
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tyro
 
 from pipelines.errors import MarqueeError
+
+
+def say(line: str) -> None:
+    """Tell whoever watches a job how far it is: one line on standard output, at once."""
+    print(line, flush=True)
+
+
+def say_result(result: Mapping[str, object]) -> None:
+    """End a job that went well: its last line on standard output is one JSON object of names and counts."""
+    print(json.dumps(result), flush=True)
 
 
 def run(main: Callable[..., object], *, description: str | None) -> None:

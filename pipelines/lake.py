@@ -7,7 +7,6 @@ that doing the same day twice changes nothing, its version included.
 """
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,33 +17,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from feature_defs.declarations import Severity, Table
+from feature_defs.declarations import Table
 from feature_defs.record import QUARANTINE
 from pipelines.arrow_schemas import arrow_schema
-from pipelines.checks import Breach, breaches, conform, repeated_keys
-from pipelines.digests import ContentDigest
-from pipelines.errors import DataError, UnavailableError
+from pipelines.checked_rows import CheckedRows, check_rows
+from pipelines.errors import RefusedError, UnavailableError
 
-# Enough for a person to see what is wrong; the count says how many there are.
-_QUARANTINED_ROWS = 1000
-_BATCH_ROWS = 256 * 1024
+# Shards of a day and records are committed side by side: whoever comes second tries again.
 _COMMIT_TRIES = 20
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a write left behind: the version that holds it, and per day the digest of its content."""
+    """What a write left behind: the version that holds it, per day the digest of its content, what was noted."""
 
     table: str
     version: int
     row_count: int
     digests: Mapping[str, str]
     is_new: bool
-    warnings: tuple[str, ...] = ()
-    aside_count: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -64,66 +59,100 @@ class Lake:
         where: Mapping[str, str] | None = None,
         run_id: str | None = None,
     ) -> Written:
-        """Replace the rows of a day, of a range of days, or of a part of them, with these.
-
-        Args:
-            table: what is declared of the rows.
-            rows: the new rows: a table in any order, or a stream sorted by (`day`, key). For a range of days they
-                carry a column `day`.
-            first_day: the day replaced, or the first of a range.
-            last_day: the last day of a range, included.
-            where: further columns that bound what is replaced, beside the days: a shard, a run.
-            run_id: the run that writes, for the commit's metadata.
+        """Check rows (`pipelines.checked_rows.check_rows`) and replace a day, or a range of days, with them.
 
         Raises:
             DataError: if a column is missing, of another type, or a critical rule is broken: nothing is written, the
                 rejected rows are kept in the quarantine table; names the column, the rule and the count.
             UnavailableError: if the place cannot be written.
         """
-        last_day = last_day or first_day
-        what = f"{table.name} of {first_day}" + ("" if last_day == first_day else f" to {last_day}")
-        with tempfile.TemporaryDirectory(prefix="marquee-") as folder, _unavailable(f"{table.name} in {self.root}"):
-            spooled = Path(folder) / "rows.arrow"
-            checked = self._check(table, rows, first_day, last_day, what, spooled)
-            if checked.aside:
-                self._quarantine(table, checked.aside)
-            present = self.digests(table, first_day, last_day, where=where)
-            if present == checked.digests:
-                version = self.version(table) or 0
-                return Written(
-                    table.name, version, checked.row_count, present, False, checked.warnings, checked.aside_count
-                )
-            metadata = {
-                "run_id": run_id or "",
-                "first_day": str(first_day),
-                "last_day": str(last_day),
-                "where": json.dumps(dict(where or {}), sort_keys=True),
-                "digests": json.dumps(checked.digests),
-            }
-            predicate = " AND ".join(
-                [f"day >= '{first_day}' AND day <= '{last_day}'"]
-                + [f"{name} = '{value}'" for name, value in (where or {}).items()]
-            )
-            with pa.OSFile(str(spooled)) as source:
-                self._commit(table, pa.ipc.open_file(source), predicate, metadata)
-        version = self.version(table) or 0
-        return Written(
-            table.name, version, checked.row_count, checked.digests, True, checked.warnings, checked.aside_count
-        )
+        with check_rows(table, rows, first_day, last_day) as checked:
+            return self.commit(checked, where=where, run_id=run_id)
 
-    def append(self, table: Table, rows: pa.Table, day: date) -> int:
-        """Add checked rows to a day and return the version that holds them: for records, which are never replaced."""
-        conforming = _refuse(table, conform(table, rows), f"{table.name} of {day}")
+    def commit(
+        self, checked: CheckedRows, *, where: Mapping[str, str] | None = None, run_id: str | None = None
+    ) -> Written:
+        """Replace the days of checked rows with them, in one commit; not at all if that is what they hold already.
+
+        Args:
+            checked: the rows.
+            where: further columns that bound what is replaced, beside the days: a shard, a run.
+            run_id: the run that writes, for the commit's metadata.
+
+        Raises:
+            DataError: as `replace`.
+            UnavailableError: as `replace`.
+        """
+        table, first_day, last_day = checked.table, checked.first_day, checked.last_day
         with _unavailable(f"{table.name} in {self.root}"):
-            write_deltalake(
-                self._uri(table),
-                conforming.append_column("day", pa.array([day] * rows.num_rows, pa.date32())),
-                mode="append",
-                partition_by=["day"],
-                storage_options=self.options,
-                commit_properties=CommitProperties(max_commit_retries=_COMMIT_TRIES),
-            )
-        return self.version(table) or 0
+            self.quarantine(checked)
+            checked.refuse_if_critical()
+            digests = checked.digests
+            is_new = self.digests(table, first_day, last_day, where=where) != digests
+            if is_new:
+                bounds = [f"day >= '{first_day}'", f"day <= '{last_day}'"]
+                bounds += [f"{name} = '{value}'" for name, value in (where or {}).items()]
+                metadata = {
+                    "run_id": run_id or "",
+                    "first_day": str(first_day),
+                    "last_day": str(last_day),
+                    "where": _canonical(where),
+                    "digests": json.dumps(digests),
+                }
+                self._write(checked, " AND ".join(bounds), CommitProperties(custom_metadata=metadata))
+            return Written(table.name, self.version(table) or 0, checked.row_count, digests, is_new, checked.notes)
+
+    def quarantine(self, checked: CheckedRows) -> None:
+        """Keep the rows that a rule rejected, with the rule; once, however often it is asked."""
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "table_name": checked.table.name,
+                "column_name": breach.column,
+                "rule": breach.rule,
+                "row": json.dumps(row, default=str, sort_keys=True),
+                "found_at": now,
+            }
+            for breach, broken in checked.rejected
+            for row in broken.to_pylist()
+        ]
+        checked.rejected.clear()
+        if rows:
+            self.append(QUARANTINE, pa.Table.from_pylist(rows, arrow_schema(QUARANTINE)), checked.last_day)
+
+    def append(self, table: Table, rows: pa.Table, day: date, *, number: int | None = None) -> None:
+        """Add checked rows to a day: for records, which are never replaced.
+
+        Args:
+            table: what is declared of the rows.
+            rows: the rows.
+            day: their day.
+            number: the number of the record among all of the table; of two writers of one number, one wins.
+
+        Raises:
+            DataError: as `replace`.
+            RefusedError: if a record of this number, or a larger one, is there already.
+            UnavailableError: as `replace`.
+        """
+        numbered = [] if number is None else [Transaction(table.name, number)]
+        delta = self._delta(table, None)
+        if number is not None and delta is not None and (delta.transaction_version(table.name) or 0) >= number:
+            raise RefusedError(f"{table.name} already holds record {number}")
+        with check_rows(table, rows, day) as checked, _unavailable(f"{table.name} in {self.root}"):
+            checked.refuse_if_critical()
+            try:
+                write_deltalake(
+                    self.uri(table),
+                    checked.batches(),
+                    mode="append",
+                    partition_by=["day"],
+                    storage_options=self.options,
+                    commit_properties=CommitProperties(max_commit_retries=_COMMIT_TRIES, app_transactions=numbered),
+                )
+            except CommitFailedError:
+                if number is None:
+                    raise
+                raise RefusedError(f"record {number} of {table.name} was written by somebody else meanwhile") from None
 
     def read(
         self,
@@ -190,10 +219,6 @@ class Lake:
         bounds += [("day", "<=", str(last_day))] if last_day else []
         return sorted(delta.file_uris(bounds or None))
 
-    def uri(self, table: Table) -> str:
-        """The root of a table's files."""
-        return self._uri(table)
-
     def version(self, table: Table) -> int | None:
         """The newest version, or `None` if the table was never written."""
         delta = self._delta(table, None)
@@ -219,7 +244,7 @@ class Lake:
         delta = self._delta(table, version)
         found: dict[str, str] = {}
         covered: set[tuple[str, str]] = set()
-        same_part = json.dumps(dict(where or {}), sort_keys=True)
+        same_part = _canonical(where)
         for commit in delta.history() if delta else []:  # newest first
             if "digests" not in commit or commit.get("where") != same_part:
                 continue
@@ -232,100 +257,15 @@ class Lake:
         low, high = str(first_day or date.min), str(last_day or date.max)
         return {day: found[day] for day in sorted(found) if low <= day <= high}
 
-    def _check(
-        self,
-        table: Table,
-        rows: pa.Table | pa.RecordBatchReader,
-        first_day: date,
-        last_day: date,
-        what: str,
-        spooled: Path,
-    ) -> "_Checked":
-        """Check every row and lay the good ones down in a local file, sorted; refuse the whole on a critical breach."""
-        schema = arrow_schema(table).append(pa.field("day", pa.date32()))
-        checked = _Checked()
-        digests: dict[date, ContentDigest] = {}
-        critical: dict[tuple[str, str], int] = {}
-        rejected: list[tuple[Breach, pa.Table]] = []
-        warnings: dict[tuple[str, str], int] = {}
-        previous: pa.Table | None = None
-        with pa.OSFile(str(spooled), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for batch in _as_tables(rows):
-                conforming = _with_day(table, batch, first_day, last_day)
-                if isinstance(rows, pa.Table):
-                    conforming = conforming.sort_by(
-                        [("day", "ascending"), *((name, "ascending") for name in table.key)]
-                    )
-                found = breaches(table, conforming)
-                keep: pa.BooleanArray | None = None
-                for breach in found:
-                    name = (breach.column, breach.rule)
-                    if breach.severity is Severity.WARNING:
-                        warnings[name] = warnings.get(name, 0) + breach.count
-                        continue
-                    rejected.append((breach, conforming.filter(breach.rows).slice(0, _QUARANTINED_ROWS)))
-                    if breach.severity is Severity.CRITICAL:
-                        critical[name] = critical.get(name, 0) + breach.count
-                    else:
-                        checked.aside.append(rejected[-1])
-                        warnings[name] = warnings.get(name, 0) + breach.count
-                        keep = pc.invert(breach.rows) if keep is None else pc.and_(keep, pc.invert(breach.rows))
-                if keep is not None:
-                    checked.aside_count += conforming.num_rows - int(pc.sum(keep).as_py() or 0)
-                    conforming = conforming.filter(keep)
-                keyed = conforming if previous is None else pa.concat_tables([previous, conforming])
-                repeated = repeated_keys(table, keyed)
-                if repeated is not None:
-                    name = (repeated.column, repeated.rule)
-                    critical[name] = critical.get(name, 0) + repeated.count
-                    rejected.append((repeated, keyed.filter(repeated.rows).slice(0, _QUARANTINED_ROWS)))
-                if conforming.num_rows:
-                    previous = conforming.slice(conforming.num_rows - 1)
-                if not critical:
-                    for day in pc.unique(conforming.column("day")).to_pylist():
-                        digest = digests.setdefault(day, ContentDigest(schema))
-                        part = conforming.filter(pc.equal(conforming.column("day"), pa.scalar(day)))
-                        for piece in part.combine_chunks().to_batches():
-                            digest.update(piece)
-                    writer.write_table(conforming, max_chunksize=_BATCH_ROWS)
-                    checked.row_count += conforming.num_rows
-        if critical:
-            self._quarantine(table, rejected)
-            faults = "; ".join(f"{column} {rule} ({_rows(count)})" for (column, rule), count in critical.items())
-            raise DataError(f"{what} was refused and nothing written: {faults}; rejected rows are kept in quarantine")
-        checked.digests = {str(day): digest.hexdigest() for day, digest in sorted(digests.items())}
-        checked.warnings = tuple(f"{column} {rule} ({_rows(count)})" for (column, rule), count in warnings.items())
-        return checked
-
-    def _quarantine(self, table: Table, rejected: list[tuple[Breach, pa.Table]]) -> None:
-        now = datetime.now(UTC)
-        rows = [
-            {
-                "table_name": table.name,
-                "column_name": breach.column,
-                "rule": breach.rule,
-                "row": json.dumps(row, default=str, sort_keys=True),
-                "found_at": now,
-            }
-            for breach, broken in rejected
-            for row in broken.to_pylist()
-        ]
-        self.append(QUARANTINE, pa.Table.from_pylist(rows, arrow_schema(QUARANTINE)), now.date())
-
-    def _commit(
-        self, table: Table, rows: pa.ipc.RecordBatchFileReader, predicate: str, metadata: Mapping[str, str]
-    ) -> None:
-        reader = pa.RecordBatchReader.from_batches(
-            rows.schema, (rows.get_batch(index) for index in range(rows.num_record_batches))
-        )
+    def _write(self, checked: CheckedRows, predicate: str, properties: CommitProperties) -> None:
+        table = checked.table
         for tries_left in reversed(range(_COMMIT_TRIES)):
             exists = self._delta(table, None) is not None
-            properties = CommitProperties(custom_metadata=dict(metadata))
             try:
                 if exists:
                     write_deltalake(
-                        self._uri(table),
-                        reader,
+                        self.uri(table),
+                        checked.batches(),
                         mode="overwrite",
                         predicate=predicate,
                         partition_by=["day"],
@@ -334,8 +274,8 @@ class Lake:
                     )
                 else:
                     write_deltalake(
-                        self._uri(table),
-                        reader,
+                        self.uri(table),
+                        checked.batches(),
                         mode="error",
                         partition_by=["day"],
                         storage_options=self.options,
@@ -343,23 +283,22 @@ class Lake:
                         configuration={"delta.logRetentionDuration": "interval 36500 days"},
                         commit_properties=properties,
                     )
-            except CommitFailedError:
-                # Another shard of the same day was committed meanwhile: what it wrote is not ours, write again.
-                if not tries_left:
+            except DeltaError as error:
+                # Another shard was committed meanwhile, or made the table: nothing of ours is there, write again.
+                is_overtaken = isinstance(error, CommitFailedError) or not exists
+                if not is_overtaken or not tries_left or self._delta(table, None) is None:
                     raise
-                reader = pa.RecordBatchReader.from_batches(
-                    rows.schema, (rows.get_batch(index) for index in range(rows.num_record_batches))
-                )
             else:
                 return
 
     def _delta(self, table: Table, version: int | None) -> DeltaTable | None:
         try:
-            return DeltaTable(self._uri(table), version=version, storage_options=self.options)
+            return DeltaTable(self.uri(table), version=version, storage_options=self.options)
         except TableNotFoundError:
             return None
 
-    def _uri(self, table: Table) -> str:
+    def uri(self, table: Table) -> str:
+        """The root of a table's files."""
         return f"{self.root.rstrip('/')}/{table.name}"
 
     def _file_system(self) -> tuple[pafs.FileSystem, str]:
@@ -381,51 +320,9 @@ class Lake:
         return system, path.rstrip("/")
 
 
-@dataclass
-class _Checked:
-    row_count: int = 0
-    digests: dict[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    aside: list[tuple[Breach, pa.Table]] = field(default_factory=list)
-    aside_count: int = 0
-
-
-def _as_tables(rows: pa.Table | pa.RecordBatchReader) -> Iterator[pa.Table]:
-    if isinstance(rows, pa.Table):
-        yield rows
-        return
-    is_empty = True
-    for batch in rows:
-        is_empty = False
-        yield pa.Table.from_batches([batch])
-    if is_empty:
-        yield rows.schema.empty_table()
-
-
-def _with_day(table: Table, rows: pa.Table, first_day: date, last_day: date) -> pa.Table:
-    if "day" not in rows.schema.names:
-        if first_day != last_day:
-            raise ValueError("rows of several days must carry their day")
-        rows = rows.append_column(
-            "day", pa.array([first_day], pa.date32()).take(pa.array([0] * rows.num_rows, pa.int32()))
-        )
-    conforming = conform(table, rows, beside=["day"])
-    days = pc.min_max(conforming.column("day")).as_py()
-    if conforming.num_rows and not (first_day <= days["min"] and days["max"] <= last_day):
-        raise ValueError(f"rows of {days['min']} to {days['max']} do not lie in {first_day} to {last_day}")
-    return conforming
-
-
 def _relative(delta: DeltaTable) -> list[str]:
     root = delta.table_uri.rstrip("/") + "/"
     return sorted(uri.removeprefix(root).removeprefix(root.removeprefix("file://")) for uri in delta.file_uris())
-
-
-def _refuse(table: Table, rows: pa.Table, what: str) -> pa.Table:
-    found = [breach for breach in breaches(table, rows) if breach.severity is Severity.CRITICAL]
-    if found:
-        raise DataError(f"{what} was refused and nothing written: {'; '.join(map(str, found))}")
-    return rows
 
 
 def _days(first_day: date | None, last_day: date | None) -> pc.Expression | None:
@@ -438,8 +335,8 @@ def _and(left: pc.Expression | None, right: pc.Expression | None) -> pc.Expressi
     return right if left is None else left if right is None else left & right
 
 
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
+def _canonical(where: Mapping[str, str] | None) -> str:
+    return json.dumps(dict(where or {}), sort_keys=True)
 
 
 @contextmanager

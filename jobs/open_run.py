@@ -1,0 +1,36 @@
+"""Give a day's work its name: python -m jobs.open_run --day 2026-01-31
+
+Pins the versions of the tables the run reads, settles all hyperparameters, and opens an attempt in the store of lists.
+Everything after it needs `--day` alone. The last line names the run and the shards of users.
+"""
+
+from datetime import date
+
+from pipelines.command_line import run
+from pipelines.configuration import RunConfiguration, check_configuration
+from pipelines.lake import Lake
+from pipelines.runs import plan_run, record_run, step
+from pipelines.settings import read_settings
+from pipelines.shards import shards
+from pipelines.stores.open import open_store
+
+
+def main(day: date, configuration: RunConfiguration = RunConfiguration()) -> None:  # noqa: B008  (frozen)
+    """Open an attempt at a day's run.
+
+    Args:
+        day: the day of receipt whose night this is.
+        configuration: all hyperparameters of the run.
+    """
+    settings = read_settings()
+    lake = Lake(settings.lake, settings.lake_options)
+    planned = plan_run(lake, day, check_configuration(configuration))
+    with open_store(settings.lists) as store:
+        opened = record_run(lake, planned, store.open_attempt(planned.run_id))
+    with step(lake, opened, "open_run") as work:
+        work.reads = {name: pin.version for name, pin in opened.inputs.items()}
+        work.counts = {"attempt": opened.attempt, "shards": [str(one) for one in shards(configuration.shard_count)]}
+
+
+if __name__ == "__main__":
+    run(main, description=__doc__)

@@ -1,0 +1,56 @@
+"""Make a run what is served: python -m jobs.publish_recommendations --day 2026-01-31
+
+Verifies what was written, commits the manifest, and moves the live pointer last.
+"""
+
+from datetime import date
+
+from pipelines.catalogue import read_titles
+from pipelines.command_line import run, say
+from pipelines.errors import RefusedError
+from pipelines.histories import read_popularity
+from pipelines.lake import Lake
+from pipelines.lists.trending import pack_trending
+from pipelines.publication import verify
+from pipelines.runs import end_of, run_of, step
+from pipelines.settings import read_settings
+from pipelines.stores.open import open_store
+
+
+def main(day: date, publish: bool = True, allow_older: bool = False, keep: int = 3) -> None:
+    """Publish a day's run.
+
+    Args:
+        day: the day whose night this is.
+        publish: with `--no-publish` the run is verified and kept, and the pointer stays.
+        allow_older: let a day older than the live one go live.
+        keep: how many of the newest runs stay in the store, to go back to.
+    """
+    settings = read_settings()
+    lake = Lake(settings.lake, settings.lake_options)
+    this_run = run_of(lake, day)
+    with step(lake, this_run, "publish_recommendations") as work, open_store(settings.lists) as store:
+        trending = pack_trending(read_popularity(lake, day), read_titles(lake, day).eligible, end_of(day))
+        before = store.manifest(this_run.run_id)
+        if before is None or before.attempt != this_run.attempt:
+            store.put_trending(this_run.run_id, this_run.attempt, trending)
+        manifest = verify(lake, this_run, store)
+        store.commit_manifest(this_run.run_id, this_run.attempt, manifest)
+        say(f"verified {manifest['lists']:,} lists of run {this_run.run_id}, attempt {this_run.attempt}")
+        work.counts = {**manifest, "is_live": False}
+        if publish:
+            live = store.live()
+            try:
+                store.go_live(this_run.run_id, this_run.attempt, allow_older=allow_older)
+                work.counts["is_live"] = True
+            except RefusedError as error:
+                if live is None or live.run_id[:8] <= this_run.run_id[:8]:
+                    raise
+                say(f"the live pointer stays where it is: {error}")
+            dropped = store.drop_runs(keep)
+            if dropped:
+                say(f"removed from the store: {', '.join(dropped)}")
+
+
+if __name__ == "__main__":
+    run(main, description=__doc__)

@@ -1,0 +1,48 @@
+"""Learn ALS on Spark: python -m jobs.train_als --day 2026-01-31
+
+Learns from the days before those held out to judge on, and keeps a model set named by its digest.
+"""
+
+import dataclasses
+from datetime import date, timedelta
+
+from feature_defs.interactions import INTERACTIONS
+from pipelines.command_line import run, say
+from pipelines.histories import read_opted_out
+from pipelines.lake import Lake
+from pipelines.models.als_training import ratings, train_als
+from pipelines.models.model_sets import ModelSet, ModelSets
+from pipelines.runs import run_of, step
+from pipelines.settings import read_settings
+from pipelines.spark_session import spark_session
+from pipelines.spark_tables import read_table
+from pipelines.tracking import log_training
+
+
+def main(day: date) -> None:
+    """Train the challenger of a day's run.
+
+    Args:
+        day: the day whose night this is.
+    """
+    settings = read_settings()
+    lake = Lake(settings.lake, settings.lake_options)
+    this_run = run_of(lake, day)
+    configuration = this_run.configuration.als
+    learned_until = day - timedelta(days=this_run.configuration.truth_days)
+    with step(lake, this_run, "train_als") as work:
+        work.reads = {INTERACTIONS.name: lake.version(INTERACTIONS) or 0}
+        opted_out = [(int(user),) for user in read_opted_out(lake, day)]
+        with spark_session("train_als", settings.spark_master, settings.spark_memory, settings.spark_options) as spark:
+            interactions = read_table(spark, lake, INTERACTIONS, last_day=learned_until)
+            say(f"learning from plays received up to {learned_until}: {configuration}")
+            left = interactions.join(spark.createDataFrame(opted_out, "user_id long"), "user_id", "left_anti")
+            model = train_als(ratings(left), configuration)
+        model_set = ModelSets(settings.models).save(ModelSet(model, learned_until))
+        log_training(settings.mlflow, "train_als", this_run.run_id, model_set, dataclasses.asdict(configuration))
+        work.writes["model_set"] = model_set
+        work.counts = {"items": len(model.item_ids), "model_set": model_set}
+
+
+if __name__ == "__main__":
+    run(main, description=__doc__)

@@ -1,0 +1,167 @@
+"""Great Expectations suites derived from the declarations, and the Data Docs that show people how the data fared.
+
+The checks of `pipelines.checks` stand before every write; a suite says the same of the tables that come in and the
+lists that go out in a form that data people know, and leaves pages behind.
+"""
+
+import html
+import logging
+import warnings
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_defs.declarations import Array, Between, Near, NotNull, OneOf, Severity, Table
+from pipelines.errors import DataError
+
+if TYPE_CHECKING:
+    from great_expectations import ExpectationSuite
+
+# Above this many rows a day is validated where it lies, by Spark, instead of in this process's memory.
+SPARK_ROWS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What a suite found: the page that shows it, and each failed expectation as a sentence."""
+
+    page: Path
+    expectation_count: int
+    critical: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def refuse_if_critical(self, what: str) -> None:
+        """End the write if a critical expectation failed.
+
+        Raises:
+            DataError: names each column and expectation.
+        """
+        if self.critical:
+            raise DataError(f"{what} does not meet its expectations: {'; '.join(self.critical)}; see {self.page}")
+
+
+def expectation_suite(table: Table) -> "ExpectationSuite":
+    """The suite of a table: an expectation for each rule, and for the key; rules on list elements are not said here."""
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
+
+    suite = gx.ExpectationSuite(name=table.name)
+    for field in table:
+        for rule in field.rules:
+            severity = "critical" if rule.severity is Severity.CRITICAL else "warning"
+            match rule:
+                case NotNull():
+                    suite.add_expectation(gxe.ExpectColumnValuesToNotBeNull(column=field.name, severity=severity))
+                case Between() if not isinstance(field.dtype, Array):
+                    suite.add_expectation(
+                        gxe.ExpectColumnValuesToBeBetween(
+                            column=field.name, min_value=rule.low, max_value=rule.high, severity=severity
+                        )
+                    )
+                case OneOf() if not isinstance(field.dtype, Array):
+                    suite.add_expectation(
+                        gxe.ExpectColumnValuesToBeInSet(
+                            column=field.name, value_set=list(rule.values), severity=severity
+                        )
+                    )
+                case Near() | Between() | OneOf():
+                    pass  # a suite has no word for it: `pipelines.checks` holds it
+    if len(table.key) == 1:
+        suite.add_expectation(gxe.ExpectColumnValuesToBeUnique(column=table.key[0], severity="critical"))
+    else:
+        suite.add_expectation(gxe.ExpectCompoundColumnsToBeUnique(column_list=list(table.key), severity="critical"))
+    suite.add_expectation(gxe.ExpectTableRowCountToBeBetween(min_value=1, severity="critical"))
+    return suite
+
+
+def validate(table: Table, path: Path, docs: Path, day: date, label: str, *, spark_rows: int = SPARK_ROWS) -> Validated:
+    """Hold the rows of a Parquet file against their table's suite and write the page that shows how they fared.
+
+    Args:
+        table: what is declared of the rows.
+        path: the rows; read by pandas, or by Spark where they are more than `spark_rows`.
+        docs: the folder of all Data Docs; the page goes below it, and its `index.html` lists what is there.
+        day: the day the rows are of.
+        label: what tells these rows from others of the table and day: a job, a shard.
+        spark_rows: how many rows pandas may hold.
+    """
+    import great_expectations as gx
+
+    _quieten()
+    site = docs / str(day) / f"{table.name}-{label}"
+    with warnings.catch_warnings():
+        # Great Expectations, marshmallow and pandas warn of each other's changes; none is ours to mend.
+        warnings.simplefilter("ignore")
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        for name in list(context.get_site_names()):
+            context.delete_data_docs_site(name)
+        context.add_data_docs_site("local", _site(site))
+        suite = context.suites.add(expectation_suite(table))
+        frame, source = _frame(context, path, spark_rows)
+        batch = source.add_dataframe_asset(name=table.name).add_batch_definition_whole_dataframe(str(day))
+        definition = context.validation_definitions.add(gx.ValidationDefinition(name=label, data=batch, suite=suite))
+        checkpoint = context.checkpoints.add(gx.Checkpoint(name=label, validation_definitions=[definition]))
+        outcome = checkpoint.run(batch_parameters={"dataframe": frame})
+        context.build_data_docs()
+    result = next(iter(outcome.run_results.values()))
+    failed = [found for found in result.results if not found.success]
+    _write_index(docs)
+    return Validated(
+        page=site / "index.html",
+        expectation_count=len(result.results),
+        critical=tuple(_in_words(found) for found in failed if found.expectation_config.severity == "critical"),
+        warnings=tuple(_in_words(found) for found in failed if found.expectation_config.severity != "critical"),
+    )
+
+
+def _frame(context: Any, path: Path, spark_rows: int) -> tuple[Any, Any]:
+    file = pq.ParquetFile(path)
+    if file.metadata.num_rows > spark_rows:
+        source = context.data_sources.add_spark(name="lake")
+        return source.get_spark().read.parquet(str(path)), source
+    rows = pq.read_table(path)
+    # A list has no bounds for pandas: only whether it is there is asked.
+    for position, column in enumerate(rows.schema):
+        if pa.types.is_list(column.type):
+            rows = rows.set_column(position, column.name, pc.list_value_length(rows.column(column.name)))
+    return rows.to_pandas(), context.data_sources.add_pandas(name="lake")
+
+
+def _site(folder: Path) -> dict[str, Any]:
+    return {
+        "class_name": "SiteBuilder",
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.absolute())},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+
+
+def _in_words(found: Any) -> str:
+    config, outcome = found.expectation_config, found.result
+    column = config.kwargs.get("column") or ", ".join(config.kwargs.get("column_list", [])) or "row count"
+    count = outcome.get("unexpected_count")
+    return f"{column}: {config.type}" + (f" ({count:,} rows)" if count is not None else "")
+
+
+def _write_index(docs: Path) -> None:
+    pages = sorted(docs.glob("*/*/index.html"), reverse=True)
+    items = "\n".join(
+        f'<li><a href="{html.escape(page.relative_to(docs).as_posix())}">{page.parent.parent.name}: '
+        f"{html.escape(page.parent.name)}</a></li>"
+        for page in pages
+    )
+    text = (
+        "<!doctype html>\n<meta charset=utf-8>\n<title>Marquee: how the data fared</title>\n"
+        f"<h1>How the data fared</h1>\n<p>One page a table and day, newest first.</p>\n<ul>\n{items}\n</ul>\n"
+    )
+    (docs / "index.html").write_text(text, encoding="utf-8")
+
+
+def _quieten() -> None:
+    for name in ("great_expectations", "great_expectations._docs_decorators"):
+        logging.getLogger(name).setLevel(logging.ERROR)

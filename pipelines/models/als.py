@@ -1,0 +1,151 @@
+"""Alternating least squares on implicit feedback: what it is configured by, and how its item factors encode users.
+
+Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (2008), with the regularisation scaled by
+the number of a user's titles (Zhou et al. 2008), as Spark MLlib does it. The model that is kept is the item half: the
+user half follows from it and a history in closed form, so that a model judged or served today encodes every user from
+what is known today. Training is in `pipelines.models.als_training`.
+
+Shapes: U users, I items, K factors, N titles in a history.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import DataError
+from pipelines.histories import Histories
+
+# Cells of user x title x factor held at once while users are encoded: 128 MiB of float32.
+_CELLS = 32 * 1024 * 1024
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AlsConfiguration:
+    """How ALS learns."""
+
+    # Width of a user's and an item's vector.
+    factors: int = 64
+    iterations: int = 10
+    # Scaled by the number of titles of each user, and of users of each title.
+    regularization: float = 0.05
+    # Confidence of a play is 1 + alpha * watched share.
+    alpha: float = 10.0
+    seed: int = 1
+    # Users and titles are cut into this many blocks. Sums of floats follow it, so it belongs to the result.
+    blocks: int = 4
+
+
+@dataclass(frozen=True)
+class AlsModel:
+    """The item half of a factorisation.
+
+    `item_ids`: int64 [I], ascending. `item_factors`: float32 [I, K].
+    """
+
+    item_ids: NDArray[np.int64]
+    item_factors: Floats
+    regularization: float
+    alpha: float
+
+    def __post_init__(self) -> None:
+        if self.item_factors.shape[0] != len(self.item_ids):
+            raise DataError(f"ALS has {len(self.item_ids)} items and {self.item_factors.shape[0]} rows of factors")
+        if not np.isfinite(self.item_factors).all():
+            raise DataError("the factors of ALS are not all finite")
+
+    @cached_property
+    def gram(self) -> Floats:
+        """Y'Y: float32 [K, K]."""
+        return self.item_factors.T @ self.item_factors
+
+    def encode(self, histories: Histories) -> Floats:
+        """Vectors of users from their histories: float32 [U, K]; zero where no title of the history is known."""
+        vectors = np.zeros((len(histories.user_ids), self.item_factors.shape[1]), np.float32)
+        for users, known in self._blocks(histories):
+            system, weighted = self._normal_equations(*known)
+            vectors[users] = np.linalg.solve(system, weighted.sum(1)[..., None])[..., 0]
+        return vectors
+
+    def explain(self, histories: Histories, recommended: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+        """Which title of the history speaks most for each recommended one.
+
+        A score is a sum over the history: y_i' A^-1 (1 + c_j) y_j (Hu et al. 2008, section 5), and the reason is its
+        largest term among the `length` newest titles.
+
+        Args:
+            histories: of the users, U.
+            recommended: int64 [U, R], positions among `item_ids`, -1 where there is none.
+            length: how many of the newest titles may be a reason.
+
+        Returns:
+            int64 [U, R]: how far back in the history the reason is, 0 for the newest; -1 where there is none.
+        """
+        reasons = np.full(recommended.shape, -1, np.int64)
+        newest = histories.newest(length)
+        back = newest.positions_from_newest()
+        offsets = newest.offsets
+        for users, (positions, shares, is_known) in self._blocks(histories):
+            system, _ = self._normal_equations(positions, shares, is_known)
+            for row, user in enumerate(users):
+                start, stop = offsets[user], offsets[user + 1]
+                at = self.positions(newest.item_ids[start:stop])
+                known = at >= 0
+                candidates = recommended[user]
+                if not known.any() or not (candidates >= 0).any():
+                    continue
+                confidence = 1 + self.alpha * newest.shares[start:stop][known]
+                effect = np.linalg.solve(system[row], (self.item_factors[at[known]] * confidence[:, None]).T)
+                terms = self.item_factors[np.maximum(candidates, 0)] @ effect
+                best = back[start:stop][known][terms.argmax(1)]
+                reasons[user] = np.where((candidates >= 0) & (terms.max(1) > 0), best, -1)
+        return reasons
+
+    def positions(self, item_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where items stand in `item_ids`: int64, -1 for those that are not there."""
+        if not len(self.item_ids):
+            return np.full(len(item_ids), -1, np.int64)
+        at = np.searchsorted(self.item_ids, item_ids).clip(max=len(self.item_ids) - 1)
+        return np.where(self.item_ids[at] == item_ids, at, -1)
+
+    def _blocks(
+        self, histories: Histories
+    ) -> Iterator[tuple[NDArray[np.int64], tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]]]:
+        """Users with a known history, those of similar length together: positions, shares, known [B, N]."""
+        positions = self.positions(histories.item_ids)
+        known = positions >= 0
+        owner = np.repeat(np.arange(len(histories.user_ids)), np.diff(histories.offsets))[known]
+        positions, shares = positions[known], histories.shares[known]
+        counts = np.bincount(owner, minlength=len(histories.user_ids))
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        order = np.argsort(counts, kind="stable")
+        order = order[counts[order] > 0]
+        width = self.item_factors.shape[1]
+        begin = 0
+        while begin < len(order):
+            # Lengths ascend, so the last of a block is its longest: take as many as fit.
+            end = begin + 1
+            while end < len(order) and (end + 1 - begin) * counts[order[end]] * width <= _CELLS and end - begin < 4096:
+                end += 1
+            users = order[begin:end]
+            longest = counts[users[-1]]
+            within = np.arange(longest)[None, :]
+            is_known = within < counts[users][:, None]
+            at = np.where(is_known, starts[users][:, None] + within, 0)
+            yield users, (positions[at], np.where(is_known, shares[at], 0).astype(np.float32), is_known)
+            begin = end
+
+    def _normal_equations(
+        self, positions: NDArray[np.int64], shares: Floats, is_known: NDArray[np.bool_]
+    ) -> tuple[Floats, Floats]:
+        """A = Y'Y + sum c yy' + lambda n I, float32 [B, K, K], and the terms (1 + c) y of its right side [B, N, K]."""
+        vectors = self.item_factors[positions] * is_known[..., None]
+        confidence = (self.alpha * shares)[..., None]
+        count = is_known.sum(1).astype(np.float32)
+        ridge = self.regularization * count[:, None, None] * np.eye(self.item_factors.shape[1], dtype=np.float32)
+        system = self.gram + np.matmul((vectors * confidence).transpose(0, 2, 1), vectors) + ridge
+        return system, vectors * (1 + confidence)

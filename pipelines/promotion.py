@@ -1,0 +1,90 @@
+"""Which model set is champion: the record of decisions is the truth, and its last promotion names the champion."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from feature_defs.record import DECISIONS
+from pipelines.arrow_schemas import arrow_schema
+from pipelines.evaluation.gate import Verdict
+from pipelines.lake import Lake
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided of one challenger."""
+
+    epoch: int
+    run_id: str
+    day: date
+    challenger: str
+    champion_before: str | None
+    is_promoted: bool
+    reasons: tuple[str, ...]
+
+
+def decisions(lake: Lake) -> list[Decision]:
+    """Every decision, in order."""
+    rows: list[dict[str, Any]] = lake.read(DECISIONS).to_pylist()
+    return [
+        Decision(
+            row["epoch"],
+            row["run_id"],
+            row["run_day"],
+            row["challenger"],
+            row["champion_before"],
+            row["verdict"] == "promoted",
+            tuple(json.loads(row["reasons"])),
+        )
+        for row in sorted(rows, key=lambda row: row["epoch"])
+    ]
+
+
+def champion(lake: Lake) -> Decision | None:
+    """The decision that made the present champion; `None` if no set was ever promoted."""
+    return next((decision for decision in reversed(decisions(lake)) if decision.is_promoted), None)
+
+
+def decide(lake: Lake, run_id: str, day: date, challenger: str, verdict: Verdict) -> Decision:
+    """Record what was decided of a run's challenger; the same decision again is recorded once.
+
+    Raises:
+        RefusedError: if somebody else decided at the same time.
+    """
+    past = decisions(lake)
+    before = champion(lake)
+    last = past[-1] if past else None
+    decision = Decision(
+        last.epoch + 1 if last else 1,
+        run_id,
+        day,
+        challenger,
+        before.challenger if before else None,
+        verdict.is_promoted,
+        verdict.reasons,
+    )
+    if last and (last.run_id, last.challenger, last.is_promoted) == (run_id, challenger, verdict.is_promoted):
+        return last
+    row = {
+        "epoch": decision.epoch,
+        "run_id": run_id,
+        "run_day": day,
+        "challenger": challenger,
+        "champion_before": decision.champion_before,
+        "verdict": "promoted" if verdict.is_promoted else "refused",
+        "reasons": json.dumps(verdict.reasons),
+        "decided_at": datetime.now(UTC),
+    }
+    lake.append(DECISIONS, pa.Table.from_pylist([row], arrow_schema(DECISIONS)), day, number=decision.epoch)
+    return decision
+
+
+def with_day_in_order(verdict: Verdict, day: date, before: Decision | None, *, allow_older: bool) -> Verdict:
+    """The verdict, refused if the champion is of a newer day: a back-fill does not promote unless told to."""
+    if before is None or before.day <= day or allow_older:
+        return verdict
+    reason = f"the champion is of {before.day}, a newer day than {day}: a back-fill does not promote unless told to"
+    return Verdict(is_promoted=False, reasons=(reason, *verdict.reasons))

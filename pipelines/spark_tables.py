@@ -1,0 +1,120 @@
+"""Between the lake and Spark: a pinned version's files as a frame, and a frame as the sorted stream the lake takes.
+
+Spark reads the files that a version names, and never the folder: what a later commit adds or takes away is not seen.
+It writes to a staging folder beside the lake, which the lake then reads back, checks and commits: nothing that was not
+checked is ever in a table, and neither side holds all rows in memory.
+"""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+
+from feature_defs.declarations import Table
+from pipelines.arrow_schemas import arrow_schema
+from pipelines.errors import UnavailableError
+from pipelines.lake import Lake
+from pipelines.spark_schemas import spark_schema
+
+_BATCH_ROWS = 256 * 1024
+
+
+def read_table(
+    spark: SparkSession,
+    lake: Lake,
+    table: Table,
+    first_day: date | None = None,
+    last_day: date | None = None,
+    *,
+    version: int | None = None,
+) -> DataFrame:
+    """The rows of a range of days, of a pinned version or the newest: the declared columns and `day`.
+
+    A table that was never written, or not on those days, has no rows.
+    """
+    files = lake.files(table, first_day, last_day, version=version)
+    schema = spark_schema(table)
+    if not files:
+        return spark.createDataFrame([], schema)
+    root = _for_spark(lake.uri(table))
+    return spark.read.schema(schema).option("basePath", root).parquet(*map(_for_spark, files))
+
+
+@contextmanager
+def sorted_rows(frame: DataFrame, table: Table, lake: Lake) -> Iterator[pa.RecordBatchReader]:
+    """The rows of a frame as a stream sorted by `day` and the table's key, for `Lake.replace`.
+
+    Args:
+        frame: rows with the declared columns and `day`.
+        table: what is declared of them.
+        lake: beside which the rows are staged; the staging folder is gone when the context is left.
+
+    Raises:
+        UnavailableError: if the staging folder cannot be written.
+    """
+    columns = [*table.names, "day"]
+    with _staging(lake) as (system, path, uri):
+        # Parts are numbered in the order of the sort, and so are their names.
+        frame.select(*columns).orderBy("day", *table.key).write.mode("overwrite").parquet(uri)
+        parts = sorted(
+            found.path
+            for found in system.get_file_info(pafs.FileSelector(path))
+            if found.base_name.startswith("part-") and found.size
+        )
+        schema = arrow_schema(table).append(pa.field("day", pa.date32()))
+        yield pa.RecordBatchReader.from_batches(schema, _batches(parts, system, schema))
+
+
+def _batches(parts: list[str], system: pafs.FileSystem, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for part in parts:
+        with system.open_input_file(part) as source:
+            # Spark lays instants down as INT96, which Arrow would read as nanoseconds and without their zone.
+            file = pq.ParquetFile(source, coerce_int96_timestamp_unit="us")
+            for batch in file.iter_batches(_BATCH_ROWS):
+                yield _as_declared(batch, schema)
+
+
+def _as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [
+        column.cast(pa.timestamp("us")).cast(field.type) if pa.types.is_timestamp(field.type) else column
+        for column, field in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=schema.names).cast(schema)
+
+
+@contextmanager
+def _staging(lake: Lake) -> Iterator[tuple[pafs.FileSystem, str, str]]:
+    """A fresh folder beside the lake: Arrow's file system, the path in it, and the name Spark knows it by."""
+    if "://" in lake.root:
+        uri = f"{lake.root.rstrip('/')}-staging/{uuid.uuid4().hex}"
+        system, path = pafs.FileSystem.from_uri(uri)
+        try:
+            yield system, path, _for_spark(uri)
+        finally:
+            system.delete_dir(path)
+        return
+    beside = Path(lake.root).absolute().parent
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix=".staging-", dir=beside)
+    except OSError as error:
+        raise UnavailableError(f"cannot write beside the lake in {beside}: {error.strerror}") from error
+    try:
+        yield pafs.LocalFileSystem(), folder, folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _for_spark(uri: str) -> str:
+    """The name by which Hadoop's file systems know a place; local ones by their absolute path."""
+    if "://" not in uri:
+        return str(Path(uri).absolute())
+    return uri.replace("s3://", "s3a://", 1)

@@ -1,0 +1,104 @@
+"""What MLflow shows of our work: the only module that imports it.
+
+MLflow is a projection. The champion is what `pipelines.promotion` says; an alias written here, or by hand, changes
+nothing that is served.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+EXPERIMENT = "marquee"
+REGISTERED_MODEL = "marquee"
+CHAMPION = "champion"
+
+
+def log_training(uri: str, job: str, run_id: str, model_set: str, hyperparameters: Mapping[str, Any]) -> None:
+    """Show a training: its hyperparameters whole, the run and the model set it made.
+
+    Raises:
+        UnavailableError: if MLflow does not answer.
+    """
+    with _client(uri) as client:
+        run = _run_named(client, job, run_id)
+        known = run.data.params
+        for name, value in hyperparameters.items():
+            if name not in known:
+                client.log_param(run.info.run_id, name, value)
+        client.set_tag(run.info.run_id, "model_set", model_set)
+        client.set_terminated(run.info.run_id)
+
+
+def log_decision(
+    uri: str, job: str, run_id: str, model_set: str, source: str, metrics: Mapping[str, float], *, is_promoted: bool
+) -> None:
+    """Show what a model set reached and whether it was promoted; the registry's alias follows the promotion.
+
+    Args:
+        uri: of the tracking server or its database.
+        job: that trained the set.
+        run_id: the run.
+        model_set: digest of the set.
+        source: where the set is kept.
+        metrics: by name; names may not hold `@`.
+        is_promoted: whether the set became champion.
+
+    Raises:
+        UnavailableError: if MLflow does not answer.
+    """
+    with _client(uri) as client:
+        run = _run_named(client, job, run_id)
+        for name, value in metrics.items():
+            client.log_metric(run.info.run_id, name, value)
+        client.set_tag(run.info.run_id, "verdict", "promoted" if is_promoted else "refused")
+        client.set_terminated(run.info.run_id)
+        if not client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
+            client.create_registered_model(REGISTERED_MODEL, description="Model sets of Marquee, by digest.")
+        versions = client.search_model_versions(f"name = '{REGISTERED_MODEL}' and tag.model_set = '{model_set}'")
+        version = (
+            versions[0]
+            if versions
+            else client.create_model_version(
+                REGISTERED_MODEL, source, run.info.run_id, tags={"model_set": model_set, "run_id": run_id}
+            )
+        )
+        if is_promoted:
+            client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version.version)
+
+
+@contextmanager
+def _client(uri: str) -> Iterator["MlflowClient"]:
+    # Read by MLflow when it is imported: it reports to nobody, and loads no pickle.
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    with warnings.catch_warnings():
+        # MLflow warns of its own changes to come; none is ours to mend.
+        warnings.simplefilter("ignore")
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield MlflowClient(tracking_uri=uri, registry_uri=uri)
+        except (MlflowException, OSError) as error:
+            raise UnavailableError(f"MLflow at {uri} does not answer: {str(error).splitlines()[0][:200]}") from error
+
+
+def _run_named(client: "MlflowClient", job: str, run_id: str) -> "Run":
+    """The MLflow run of a job of a run: made once, found again by a retry."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    number = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
+    found = client.search_runs([number], f"tags.run_id = '{run_id}' and tags.job = '{job}'", max_results=1)
+    if found:
+        return found[0]
+    return client.create_run(number, run_name=job, tags={"run_id": run_id, "job": job})
