@@ -18,6 +18,8 @@ def admit(table: Table, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Record
     """
     for batch in batches:
         rows = conform(table, pa.Table.from_batches([batch]))
+        if rows.num_rows == 0:
+            continue
         for breach in breaches(table, rows):
             if breach.severity is Severity.CRITICAL:
                 raise DataError(f"{table.name}: {breach}; nothing was loaded")
@@ -27,6 +29,8 @@ def admit(table: Table, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Record
 def sound_rows(table: Table, rows: pa.Table) -> pa.Table:
     """The rows that break no critical rule, in the declared columns and types."""
     rows = conform(table, rows)
+    if rows.num_rows == 0:
+        return rows
     unsound = pa.array([False] * rows.num_rows)
     for breach in breaches(table, rows):
         if breach.severity is Severity.CRITICAL:

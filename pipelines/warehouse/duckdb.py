@@ -162,8 +162,8 @@ class DuckDBWarehouse:
             if source.error is not None:
                 raise source.error from None
             raise
-        finally:
-            self._connection.unregister("incoming")
+        # Not after a failure: nothing but a rollback is possible then.
+        self._connection.unregister("incoming")
         keys = ", ".join(map(_quote, table.key))
         repeated = self._connection.execute(
             f"SELECT {keys} FROM {_quote(table.name)} GROUP BY {keys} HAVING count(*) > 1 ORDER BY {keys} LIMIT 1"
@@ -193,13 +193,11 @@ class DuckDBWarehouse:
             self._connection.execute(f"INSERT INTO {joining.SEGMENTS} VALUES (?, now())", [segment]).fetchall()
             self._connection.register("new_answers", answers)
             self._connection.register("new_events", events)
-            try:
-                answer_count = self._execute(joining.add_answers(_quote))
-                self._execute(joining.complete_events(_quote))
-                event_count = self._execute(joining.add_events(_quote))
-            finally:
-                self._connection.unregister("new_answers")
-                self._connection.unregister("new_events")
+            answer_count = self._execute(joining.add_answers(_quote))
+            self._execute(joining.complete_events(_quote))
+            event_count = self._execute(joining.add_events(_quote))
+            self._connection.unregister("new_answers")
+            self._connection.unregister("new_events")
             return TakenUp(answer_count, event_count, events.num_rows - event_count)
 
     def _types(self, table: Table) -> dict[str, str]:

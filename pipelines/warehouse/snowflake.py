@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
@@ -248,7 +248,7 @@ class SnowflakeWarehouse:
             raise DataError(f"the warehouse {self._name} has no table {table.name}")
         return names
 
-    def _rows(self, sql: str, *values: str) -> list[tuple]:  # type: ignore[type-arg]
+    def _rows(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
         with self._sentences():
             return list(self._connection.cursor().execute(sql, values or None).fetchall())
 
