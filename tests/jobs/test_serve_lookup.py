@@ -1,0 +1,243 @@
+"""The endpoint as it runs: a Granian process on a loopback port."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pipelines.lists.codec import pack
+from pipelines.spool import sealed_segments
+from pipelines.stores.embedded import EmbeddedStore
+
+TODAY = "20260131-bbbbbbbbbbbb"
+
+
+def a_list(first_item):
+    return pack(
+        item_ids=range(first_item, first_item + 200),
+        scores=[1.0] * 200,
+        sources=[2] * 200,
+        reasons=[0] * 200,
+        history=[7],
+        vector=[0.5] * 64,
+        generated_at=datetime(2026, 2, 1, tzinfo=UTC),
+    )
+
+
+def publish(home):
+    with EmbeddedStore(home / "lists.lmdb") as store:
+        attempt = store.open_attempt(TODAY)
+        store.put_many(TODAY, attempt, ((user_id, a_list(1000 * user_id)) for user_id in range(1, 50)))
+        store.put_trending(TODAY, attempt, a_list(1))
+        store.commit_manifest(TODAY, attempt, {})
+        store.go_live(TODAY, attempt)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(home, port, *flags):
+    environment = os.environ | {"MARQUEE_HOME": str(home), "MARQUEE_PORT": str(port), "MARQUEE_HOST": "127.0.0.1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs.serve_lookup", *flags],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def serving(home, *flags):
+    port = free_port()
+    process = start(home, port, *flags)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            for _ in range(600):
+                try:
+                    assert client.get("/healthz").status_code == 200
+                    break
+                except httpx.ConnectError:
+                    assert process.poll() is None, process.communicate()
+                    time.sleep(0.05)
+            yield process, client
+    finally:
+        with suppress(ProcessLookupError):  # the supervisor and its workers, whatever a test did to some of them
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def stop(process):
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=30)
+    return process.returncode, stdout.splitlines(), stderr
+
+
+def test_it_starts_before_anything_is_published_and_serves_from_then_on(tmp_path):
+    with serving(tmp_path) as (process, client):
+        assert client.get("/readyz").status_code == 503
+        refused = client.get("/v1/recommendations/1")
+        assert refused.status_code == 503
+        assert refused.headers["content-type"] == "application/problem+json"
+        publish(tmp_path)
+        assert client.get("/readyz").json()["run_id"] == TODAY
+        answer = client.get("/v1/recommendations/7?k=5").json()
+        assert [item["item_id"] for item in answer["items"]] == list(range(7000, 7005))
+        assert client.get("/v1/recommendations/99").json()["source"] == "trending"
+        assert 'marquee_answers_total{source="personal"} 1.0' in client.get("/metrics").text
+        code, lines, stderr = stop(process)
+    assert (code, stderr) == (0, "")
+    assert lines[0].startswith("serving ")
+    assert json.loads(lines[-1])["job"] == "serve_lookup"
+    # Who asked is in no log.
+    assert not any("recommendations/7" in line for line in lines)
+    records = [record for segment in sealed_segments(tmp_path / "spool") for record in segment]
+    assert [record.user_id for record in records] == [7, 99]
+
+
+def test_sigterm_under_load_cuts_no_answer_and_loses_none(tmp_path):
+    publish(tmp_path)
+    given, broken = [], []
+
+    def keep_asking(base_url):
+        with httpx.Client(base_url=base_url, timeout=10) as client:
+            while True:
+                try:
+                    answer = client.get("/v1/recommendations/7?k=100")
+                    given.append(answer.json()["request_id"])
+                    if len(answer.json()["items"]) != 100:
+                        broken.append(answer.text)
+                # A connection that is closed or refused before anything was answered: the client asks another server.
+                except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
+                    if "incomplete" in str(error):
+                        broken.append(str(error))
+                    return
+
+    with serving(tmp_path) as (process, client):
+        askers = [threading.Thread(target=keep_asking, args=(str(client.base_url),)) for _ in range(4)]
+        for asker in askers:
+            asker.start()
+        time.sleep(1)
+        code, lines, stderr = stop(process)
+        for asker in askers:
+            asker.join()
+    assert (code, stderr, broken) == (0, "", [])
+    assert len(lines) == 2
+    spooled = {record.request_id for segment in sealed_segments(tmp_path / "spool") for record in segment}
+    assert len(given) > 50
+    assert set(given) <= spooled
+
+
+def test_noise_on_the_wire_gets_a_4xx_and_no_trace(tmp_path):
+    publish(tmp_path)
+    rng = random.Random(11)
+    with serving(tmp_path) as (process, client):
+        noises = [bytes(rng.randrange(256) for _ in range(rng.randrange(1, 80))) for _ in range(60)]
+        targets = [noise.translate(None, b" \r\n\0") for noise in noises]
+        requests = [
+            b"GET /v1/recommendations/" + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            for target in targets
+        ]
+        requests += [
+            b"GET /v1/recommendations/1?k=" + b"9" * 100_000 + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        ]
+        requests += [b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"]
+        requests += [b"GET /v1/recommendations/%ff%fe%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"]
+        requests += [noise + b"\r\n\r\n" for noise in noises]
+        for request in requests:
+            answer = exchange(client.base_url.port, request)
+            assert b"Traceback" not in answer
+            if answer:  # hyper hangs up on what is not HTTP at all
+                assert answer.startswith(b"HTTP/1.1 4"), answer[:200]
+        assert client.get("/v1/recommendations/1").status_code == 200
+        code, lines, stderr = stop(process)
+    assert (code, stderr, len(lines)) == (0, "", 2)
+
+
+def exchange(port, request):
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        try:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            while chunk := connection.recv(65536):
+                answer += chunk
+        except OSError:  # it hung up
+            pass
+    return answer
+
+
+def test_a_worker_does_not_outlive_its_killed_supervisor(tmp_path):
+    publish(tmp_path)
+    with serving(tmp_path) as (process, client):
+        request_id = client.get("/v1/recommendations/3").json()["request_id"]
+        process.kill()
+        process.communicate(timeout=30)  # ends when the worker has let go of the pipes too
+        with pytest.raises(httpx.ConnectError), httpx.Client(base_url=client.base_url) as fresh:
+            fresh.get("/healthz")
+    assert [record.request_id for segment in sealed_segments(tmp_path / "spool") for record in segment] == [request_id]
+
+
+def test_a_killed_worker_is_replaced(tmp_path):
+    publish(tmp_path)
+    with serving(tmp_path) as (process, client):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        for _ in range(200):
+            with suppress(httpx.TransportError), httpx.Client(base_url=client.base_url, timeout=10) as fresh:
+                if fresh.get("/v1/recommendations/3").status_code == 200:
+                    break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("nobody answers")
+        assert stop(process)[0] == 0
+
+
+def test_two_workers_share_the_port_and_the_spool(tmp_path):
+    publish(tmp_path)
+    with serving(tmp_path, "--workers", "2") as (process, client):
+        given = []
+        for _ in range(40):
+            with httpx.Client(base_url=client.base_url) as fresh:
+                given.append(fresh.get("/v1/recommendations/3").json()["request_id"])
+        code, _, stderr = stop(process)
+    assert (code, stderr) == (0, "")
+    segments = sealed_segments(tmp_path / "spool")
+    assert sorted(record.request_id for segment in segments for record in segment) == sorted(given)
+
+
+@pytest.mark.parametrize("reuses_port", [False, True])
+def test_a_port_in_use_is_one_sentence(tmp_path, reuses_port):
+    with socket.socket() as other:
+        if reuses_port:  # as a second endpoint would
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        process = start(tmp_path, port)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (69, "")
+    assert stderr.startswith(f"marquee: cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert stderr.count("\n") == 1
+
+
+def test_no_worker_is_a_usage_error(tmp_path):
+    process = start(tmp_path, free_port(), "--workers", "0")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 64
+    assert stderr == "marquee: --workers is 0: at least one is needed\n"

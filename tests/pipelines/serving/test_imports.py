@@ -1,0 +1,24 @@
+import json
+import subprocess
+import sys
+
+HEAVY = {
+    *("pyspark", "torch", "faiss", "mlflow", "great_expectations", "scipy"),
+    *("pandas", "polars", "duckdb", "pyarrow", "deltalake", "pydantic", "tyro"),
+}
+
+
+def test_the_endpoint_loads_nothing_heavy_and_loads_fast():
+    source = (
+        "import json, sys, time\n"
+        "import numpy\n"
+        "for_numpy = time.process_time()\n"
+        "import pipelines.serving.app\n"
+        "print(json.dumps([for_numpy, time.process_time(), sorted(sys.modules)]))\n"
+    )
+    for_numpy, for_all, modules = json.loads(
+        subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout
+    )
+    assert not set(modules) & HEAVY
+    # Half a second of the processor; where that is slow or shared, numpy says how slow: all the rest costs no more.
+    assert for_all < max(0.5, 3 * for_numpy)
