@@ -14,7 +14,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock demo test test-fast check format serve airflow mlflow clean bench-quality
+.PHONY: help setup lock demo serve test test-fast check format serve airflow mlflow clean bench-quality
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,11 +44,29 @@ format: setup ## Let ruff rewrite what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+SOURCE ?= none
+demo: setup ## Three nights on real data: make demo SOURCE=movielens DATA=FOLDER
+	@MARQUEE_HOME=$(MARQUEE_HOME)/demo $(BIN)/python -m jobs.run_demo --source $(SOURCE) $(if $(DATA),--data $(DATA))
+
+serve: setup ## The endpoint at http://127.0.0.1:8080 (MARQUEE_PORT=...), until Ctrl-C
+	@exec $(BIN)/python -m jobs.serve_lookup
+
 test: setup ## Every test, real servers included
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: setup ## The tests that take seconds
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+AIRFLOW_PORT ?= 8081
+airflow: setup ## Airflow with our DAGs at http://127.0.0.1:8081 (AIRFLOW_PORT=...), until Ctrl-C
+	@exec $(BIN)/python -m jobs.run_airflow --port $(AIRFLOW_PORT)
+
+MLFLOW_PORT ?= 5000
+mlflow: setup ## What every run learned with, at http://127.0.0.1:5000 (MLFLOW_PORT=...), until Ctrl-C
+	@mkdir -p "$(MARQUEE_HOME)"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec $(BIN)/mlflow ui --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1 \
+		--backend-store-uri "sqlite:///$(abspath $(MARQUEE_HOME))/mlflow.db" \
+		--artifacts-destination "$(abspath $(MARQUEE_HOME))/mlartifacts"
 
 clean: ## Remove what was built and written: work/, caches, not .venv
 	rm -rf work .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

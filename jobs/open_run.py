@@ -5,6 +5,9 @@ Everything after it needs `--day` alone. The last line names the run and the sha
 """
 
 from datetime import date
+from typing import Annotated
+
+import tyro
 
 from pipelines.command_line import run
 from pipelines.configuration import RunConfiguration, check_configuration
@@ -14,8 +17,11 @@ from pipelines.settings import read_settings
 from pipelines.shards import shards
 from pipelines.stores.open import open_store
 
+# Its fields are flags of this command, without a prefix: `--truth-days 7 --als.factors 32`.
+Configuration = Annotated[RunConfiguration, tyro.conf.arg(name="")]
 
-def main(day: date, configuration: RunConfiguration = RunConfiguration()) -> None:  # noqa: B008  (frozen)
+
+def main(day: date, configuration: Configuration = RunConfiguration()) -> None:  # noqa: B008  (frozen)
     """Open an attempt at a day's run.
 
     Args:

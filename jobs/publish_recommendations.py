@@ -5,14 +5,16 @@ Verifies what was written, commits the manifest, and moves the live pointer last
 
 from datetime import date
 
+from pipelines import crash_points
 from pipelines.catalogue import read_titles
 from pipelines.command_line import run, say
+from pipelines.days import end_of
 from pipelines.errors import RefusedError
 from pipelines.histories import read_popularity
 from pipelines.lake import Lake
 from pipelines.lists.trending import pack_trending
 from pipelines.publication import verify
-from pipelines.runs import end_of, run_of, step
+from pipelines.runs import run_of, step
 from pipelines.settings import read_settings
 from pipelines.stores.open import open_store
 
@@ -35,14 +37,17 @@ def main(day: date, publish: bool = True, allow_older: bool = False, keep: int =
         if before is None or before.attempt != this_run.attempt:
             store.put_trending(this_run.run_id, this_run.attempt, trending)
         manifest = verify(lake, this_run, store)
+        crash_points.passing("publication.before_manifest")
         store.commit_manifest(this_run.run_id, this_run.attempt, manifest)
         say(f"verified {manifest['lists']:,} lists of run {this_run.run_id}, attempt {this_run.attempt}")
         work.counts = {**manifest, "is_live": False}
         if publish:
             live = store.live()
+            crash_points.passing("publication.before_pointer")
             try:
                 store.go_live(this_run.run_id, this_run.attempt, allow_older=allow_older)
                 work.counts["is_live"] = True
+                crash_points.passing("publication.after_pointer")
             except RefusedError as error:
                 if live is None or live.run_id[:8] <= this_run.run_id[:8]:
                     raise

@@ -4,7 +4,8 @@ Beside what is served: nobody reads them before `publish_recommendations` has mo
 """
 
 import tempfile
-from datetime import date
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,13 +13,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_defs.recommendations import RECOMMENDATION_SLOTS, RECOMMENDATIONS
+from pipelines import crash_points
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.command_line import run
+from pipelines.days import end_of
 from pipelines.expectations import validate
 from pipelines.lake import Lake
 from pipelines.lists.packing import pack_many
 from pipelines.lists.ranking import slots
-from pipelines.runs import end_of, last_step, run_of, step
+from pipelines.runs import last_step, run_of, step
 from pipelines.settings import read_settings
 from pipelines.shards import parse_shard
 from pipelines.stores.open import open_store
@@ -52,13 +55,16 @@ def main(day: date, shard: str = "0/1") -> None:
             )
             found.refuse_if_critical(f"the lists of {day}, part {shard},")
         with open_store(settings.lists) as store:
-            packed = (
-                pair
-                for batch in lake.batches(RECOMMENDATIONS, day, day, where=chosen)
-                for pair in pack_many(batch, generated_at=end_of(day))
-            )
-            tally = store.put_many(this_run.run_id, this_run.attempt, packed)
+            batches = lake.batches(RECOMMENDATIONS, day, day, where=chosen)
+            tally = store.put_many(this_run.run_id, this_run.attempt, _packed(batches, end_of(day)))
         work.counts = {"lists": tally.list_count, "checksum": f"{tally.checksum:016x}"}
+
+
+def _packed(batches: Iterable[pa.RecordBatch], generated_at: datetime) -> Iterator[tuple[int, bytes]]:
+    for batch in batches:
+        for pair in pack_many(batch, generated_at=generated_at):
+            yield pair
+            crash_points.passing("write_lists.after_list")
 
 
 if __name__ == "__main__":

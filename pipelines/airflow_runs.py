@@ -4,7 +4,6 @@ Airflow is spoken to through its commands and its REST API only; nothing of it i
 """
 
 import json
-import subprocess
 import time
 import urllib.error
 import urllib.parse
@@ -22,6 +21,7 @@ from pipelines.local_servers import (
     refuse_a_taken_port,
     start_server,
     stop_servers,
+    wait_until_done,
     wait_until_ready,
 )
 
@@ -74,10 +74,12 @@ def start(
         UnavailableError: if the port is taken, the database cannot be made, or a server does not come up.
     """
     refuse_a_taken_port("Airflow", port, host=_HOST)
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"Airflow's folder {home} cannot be made: {error.strerror}") from None
     variables = {**environment, **_settings(home.absolute(), root.absolute(), python, port, schedule)}
     logs = home.absolute() / "server_logs"
-    _migrate(python, variables, root, logs / "migration.log")
 
     def server(name: str, *arguments: str) -> LocalServer:
         command = [str(python), "-m", "airflow", *arguments]
@@ -85,6 +87,10 @@ def start(
 
     started: list[LocalServer] = []
     try:
+        # Alone: it makes the database and writes the secrets that the others share.
+        started.append(server("migration", "db", "migrate"))
+        wait_until_done(started[0], seconds=_START_SECONDS)
+        started.clear()
         started.append(server("api-server", "api-server", "--apps", "all"))
         started.append(server("dag-processor", "dag-processor"))
         # Logs are read from this machine's disk; a log server would listen on every interface.
@@ -107,13 +113,16 @@ def backfill(
 ) -> dict[str, date]:
     """Ask for the runs of some days, oldest first, one at a time, as `airflow backfill create` does.
 
-    Days that have been run before are run again. Returns the run ids and the day of each.
+    Days that have been run before are run again, and an earlier back-fill of this DAG that has not ended is given up:
+    Airflow allows one at a time, and one that was cut off would go on otherwise. Returns the run ids and the day of
+    each.
 
     Raises:
         UsageError: if the DAG does not know a parameter's value, or no day lies in the range.
         UnavailableError: if the DAG has not been read or Airflow does not answer.
     """
     _wait_for_dag(airflow, dag_id)
+    _give_up_earlier(airflow, dag_id)
     _call(airflow, "PATCH", f"/dags/{dag_id}", {"is_paused": False})
     _call(
         airflow,
@@ -225,27 +234,6 @@ def _settings(home: Path, root: Path, python: Path, port: int, schedule: bool) -
     return {"MARQUEE_PYTHON": str(python), "MARQUEE_ROOT": str(root), **variables, "AIRFLOW_HOME": str(home)}
 
 
-def _migrate(python: Path, variables: Mapping[str, str], root: Path, log: Path) -> None:
-    """Make or upgrade Airflow's database; the first command also writes its folder's generated secrets."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as said:
-        try:
-            subprocess.run(
-                [str(python), "-m", "airflow", "db", "migrate"],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env=dict(variables),
-                cwd=root,
-                check=True,
-                timeout=_START_SECONDS,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise UnavailableError(
-                f"Airflow's database in {log.parent.parent} cannot be made: {error}; see {log}"
-            ) from None
-
-
 def _is_healthy(airflow: LocalAirflow) -> bool:
     try:
         health = _call(airflow, "GET", "/monitor/health")
@@ -266,6 +254,15 @@ def _wait_for_dag(airflow: LocalAirflow, dag_id: str) -> None:
         return any(dag["dag_id"] == dag_id for dag in _call(airflow, "GET", "/dags")["dags"])
 
     wait_until_ready(airflow.servers, is_read, seconds=60)
+
+
+def _give_up_earlier(airflow: LocalAirflow, dag_id: str) -> None:
+    for earlier in _call(airflow, "GET", f"/backfills?dag_id={dag_id}&order_by=-id&limit=10")["backfills"]:
+        if earlier["completed_at"] is None:
+            _call(airflow, "PUT", f"/backfills/{earlier['id']}/cancel")
+    for run in _call(airflow, "GET", f"/dags/{dag_id}/dagRuns?run_type=backfill&state=running")["dag_runs"]:
+        # Its tasks are ended with it.
+        _call(airflow, "PATCH", f"/dags/{dag_id}/dagRuns/{urllib.parse.quote(run['dag_run_id'])}", {"state": "failed"})
 
 
 def _runs(airflow: LocalAirflow, dag_id: str, first_day: date, last_day: date) -> list[dict[str, Any]]:
@@ -301,7 +298,7 @@ def _why_failed(airflow: LocalAirflow, dag_id: str, runs: Mapping[str, date], fa
     return f"{first['task_id']} of {day} failed after {tries}: {sentence.removeprefix('marquee: ')}"
 
 
-_Verb = Literal["GET", "POST", "PATCH"]
+_Verb = Literal["GET", "POST", "PATCH", "PUT"]
 
 
 def _call(airflow: LocalAirflow, verb: _Verb, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_defs.items import ITEMS
+from pipelines.days import end_of
 from pipelines.lake import Lake
-from pipelines.runs import end_of
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _or_element(field, column, test, outer=None) -> pa.BooleanArray:  # type: ig
 
 
 def _outside(values: pa.Array, rule: Between) -> pa.BooleanArray:
-    broken = pa.array([False] * len(values)) if len(values) == 0 else pc.is_null(values, nan_is_null=True)
+    broken = pa.array([], pa.bool_()) if len(values) == 0 else pc.is_null(values, nan_is_null=True)
     broken = pc.and_(broken, pc.is_valid(values))  # NaN, not null
     if rule.low is not None:
         broken = pc.or_(broken, pc.less(values, pa.scalar(rule.low)).fill_null(False))

@@ -19,8 +19,11 @@ class RunConfiguration:
     truth_days: int = 1
     # Into how many parts users are cut for scoring and publishing.
     shard_count: int = 2
+    # How ALS learns.
     als: AlsConfiguration = field(default_factory=AlsConfiguration)
+    # What the metric gate asks for.
     gate: GateConfiguration = field(default_factory=GateConfiguration)
+    # How lists are made.
     lists: ListConfiguration = field(default_factory=ListConfiguration)
 
 

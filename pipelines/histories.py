@@ -1,7 +1,7 @@
 """What each user watched up to a day, in order of time: read from the interactions of the lake, part by part."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import duckdb
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_defs.features import TREND_DAYS
-from feature_defs.interactions import INTERACTIONS
+from feature_defs.interactions import INTERACTIONS, ITEM_PLAYS
 from feature_defs.users import USERS
 from pipelines.lake import Lake
 from pipelines.shards import EVERYONE, Shard
@@ -93,10 +93,9 @@ def read_histories(
     if dataset is None:
         return histories_from(pa.table({"user_id": [], "item_id": [], "watched_share": []}))
     with duckdb.connect() as database:
-        database.execute("SET TimeZone = 'UTC'")
         database.register("interactions", dataset)
         database.register("opted_out", pa.table({"user_id": pa.array(opted_out, pa.int64())}))
-        rows = database.execute(
+        rows = database.sql(
             """
             SELECT user_id, item_id, max(watched_share) AS watched_share
             FROM interactions ANTI JOIN opted_out USING (user_id)
@@ -104,7 +103,7 @@ def read_histories(
             GROUP BY user_id, item_id
             ORDER BY user_id, max(happened_at), item_id
             """,
-            {"first_day": first_day, "day": last_day, "count": shard.count, "index": shard.index},
+            params={"first_day": first_day, "day": last_day, "count": shard.count, "index": shard.index},
         ).to_arrow_table()
     return histories_from(rows)
 
@@ -133,20 +132,19 @@ class Popularity:
 
 
 def read_popularity(lake: Lake, last_day: date) -> Popularity:
-    """Plays of each title in the days of receipt up to `last_day`; recent ones by when they happened."""
-    dataset = lake.dataset(INTERACTIONS)
+    """Plays of each title received up to `last_day`, whoever played; recent ones by when they happened."""
+    dataset = lake.dataset(ITEM_PLAYS)
     empty = np.zeros(0, np.int64)
     if dataset is None:
         return Popularity(empty, empty, empty)
     with duckdb.connect() as database:
-        database.execute("SET TimeZone = 'UTC'")
-        database.register("interactions", dataset)
-        rows = database.execute(
+        database.register("item_plays", dataset)
+        rows = database.sql(
             """
-            SELECT item_id, count(*) AS plays,
-                   count(*) FILTER (happened_at::DATE > $day::DATE - $trend_days) AS recent
-            FROM interactions WHERE day <= $day AND is_play GROUP BY item_id ORDER BY item_id
+            SELECT item_id, sum(play_count)::BIGINT AS plays,
+                   coalesce(sum(play_count) FILTER (happened_on > $before), 0)::BIGINT AS recent
+            FROM item_plays WHERE day <= $day GROUP BY item_id ORDER BY item_id
             """,
-            {"day": last_day, "trend_days": TREND_DAYS},
+            params={"day": last_day, "before": last_day - timedelta(days=TREND_DAYS)},
         ).fetchnumpy()
     return Popularity(rows["item_id"].astype(np.int64), rows["plays"].astype(np.int64), rows["recent"].astype(np.int64))

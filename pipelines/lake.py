@@ -22,6 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from feature_defs.declarations import Table
 from feature_defs.record import QUARANTINE
+from pipelines import crash_points
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.checked_rows import CheckedRows, check_rows
 from pipelines.errors import RefusedError, UnavailableError
@@ -99,7 +100,9 @@ class Lake:
                     "where": _canonical(where),
                     "digests": json.dumps(digests),
                 }
+                crash_points.passing("lake.before_commit")
                 self._write(checked, " AND ".join(bounds), CommitProperties(custom_metadata=metadata))
+                crash_points.passing("lake.after_commit")
             return Written(table.name, self.version(table) or 0, checked.row_count, digests, is_new, checked.notes)
 
     def quarantine(self, checked: CheckedRows) -> None:

@@ -75,6 +75,20 @@ def wait_until_ready(servers: Iterable[LocalServer], is_ready: Callable[[], bool
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
+def wait_until_done(server: LocalServer, *, seconds: float) -> None:
+    """Return when a program that is to end has ended well; it is left running when it does not end in time.
+
+    Raises:
+        UnavailableError: if its exit code is not 0 or the time is over; names the log and its last line.
+    """
+    try:
+        exit_code = server.process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"{server.name} did not end within {seconds:.0f} seconds; see {server.log}") from None
+    if exit_code:
+        raise UnavailableError(f"{server.name} ended with exit code {exit_code}{_last_words(server.log)}")
+
+
 def stop_servers(servers: Iterable[LocalServer], *, grace_seconds: float = 10) -> None:
     """End servers, the last started first, and everything they have started; return when none of it runs any more.
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from feature_defs.record import DECISIONS
+from pipelines import crash_points
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.evaluation.gate import Verdict
 from pipelines.lake import Lake
@@ -78,7 +79,9 @@ def decide(lake: Lake, run_id: str, day: date, challenger: str, verdict: Verdict
         "reasons": json.dumps(verdict.reasons),
         "decided_at": datetime.now(UTC),
     }
+    crash_points.passing("promotion.before_record")
     lake.append(DECISIONS, pa.Table.from_pylist([row], arrow_schema(DECISIONS)), day, number=decision.epoch)
+    crash_points.passing("promotion.after_record")
     return decision
 
 

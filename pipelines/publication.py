@@ -6,10 +6,11 @@ from typing import Any
 import pyarrow.compute as pc
 
 from feature_defs.recommendations import RECOMMENDATIONS
+from pipelines.days import end_of
 from pipelines.errors import UnavailableError
 from pipelines.lake import Lake
 from pipelines.lists.packing import pack_many
-from pipelines.runs import Run, end_of, last_step
+from pipelines.runs import Run, last_step
 from pipelines.shards import shards
 from pipelines.stores.interface import ListStore, Tally, sum_of
 

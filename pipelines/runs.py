@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +139,6 @@ def steps_of(lake: Lake, run_id: str, day: date) -> list[dict[str, Any]]:
     """The recorded steps of a run, in order of their start."""
     rows: list[dict[str, Any]] = lake.read(STEPS, day, day, where=pc.field("run_id") == run_id).to_pylist()
     return sorted(rows, key=lambda row: row["started_at"])
-
-
-def end_of(day: date) -> datetime:
-    """The moment a day is over: midnight after it, UTC."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def last_step(lake: Lake, run: Run, job: str, shard: str = "") -> dict[str, Any]:

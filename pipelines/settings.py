@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipelines import crash_points
 from pipelines.errors import UsageError
 
 _IN_HOME = {
@@ -44,6 +45,8 @@ class Settings(BaseSettings):
     spark_options: dict[str, str] = {}
     host: str = "127.0.0.1"
     port: int = 8080
+    # For tests: where the process is to die (`pipelines.crash_points`).
+    crash_at: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,8 +65,10 @@ def read_settings() -> Settings:
         UsageError: if a variable does not fit its type; names the variable.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = "MARQUEE_" + "_".join(str(part) for part in first["loc"]).upper()
         raise UsageError(f"the setting {name} is wrong: {first['msg']}") from None
+    crash_points.arm(settings.crash_at)
+    return settings

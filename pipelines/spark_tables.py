@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from feature_defs.declarations import Table
@@ -52,6 +53,9 @@ def read_table(
 def sorted_rows(frame: DataFrame, table: Table, lake: Lake) -> Iterator[pa.RecordBatchReader]:
     """The rows of a frame as a stream sorted by `day` and the table's key, for `Lake.replace`.
 
+    Spark lays the rows down as they come and DuckDB sorts them, on disk where they are many: to sort a whole frame
+    Spark would first have to compute it once more, to learn where to cut.
+
     Args:
         frame: rows with the declared columns and `day`.
         table: what is declared of them.
@@ -61,33 +65,26 @@ def sorted_rows(frame: DataFrame, table: Table, lake: Lake) -> Iterator[pa.Recor
         UnavailableError: if the staging folder cannot be written.
     """
     columns = [*table.names, "day"]
-    with _staging(lake) as (system, path, uri):
-        # Parts are numbered in the order of the sort, and so are their names.
-        frame.select(*columns).orderBy("day", *table.key).write.mode("overwrite").parquet(uri)
-        parts = sorted(
-            found.path
-            for found in system.get_file_info(pafs.FileSelector(path))
-            if found.base_name.startswith("part-") and found.size
-        )
-        schema = arrow_schema(table).append(pa.field("day", pa.date32()))
-        yield pa.RecordBatchReader.from_batches(schema, _batches(parts, system, schema))
+    order = ", ".join(f'"{name}" ASC NULLS LAST' for name in ("day", *table.key))
+    with _staging(lake) as (system, path, uri), duckdb.connect() as engine:
+        frame.select(*columns).write.mode("overwrite").parquet(uri)
+        engine.execute("SET TimeZone = 'UTC'")
+        engine.execute("SET memory_limit = '1GB'")
+        engine.register("rows", _parts(system, path, table))
+        yield engine.sql(f"SELECT * FROM rows ORDER BY {order}").to_arrow_reader(_BATCH_ROWS)  # noqa: S608
 
 
-def _batches(parts: list[str], system: pafs.FileSystem, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for part in parts:
-        with system.open_input_file(part) as source:
-            # Spark lays instants down as INT96, which Arrow would read as nanoseconds and without their zone.
-            file = pq.ParquetFile(source, coerce_int96_timestamp_unit="us")
-            for batch in file.iter_batches(_BATCH_ROWS):
-                yield _as_declared(batch, schema)
-
-
-def _as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    columns = [
-        column.cast(pa.timestamp("us")).cast(field.type) if pa.types.is_timestamp(field.type) else column
-        for column, field in zip(batch.columns, schema, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=schema.names).cast(schema)
+def _parts(system: pafs.FileSystem, path: str, table: Table) -> ds.Dataset:
+    # Spark lays instants down as INT96, which Arrow would read as nanoseconds.
+    parquet = ds.ParquetFileFormat(coerce_int96_timestamp_unit="us")
+    files = [found.path for found in system.get_file_info(pafs.FileSelector(path)) if found.extension == "parquet"]
+    schema = pa.schema(
+        [
+            pa.field(field.name, pa.timestamp("us") if pa.types.is_timestamp(field.type) else field.type)
+            for field in arrow_schema(table).append(pa.field("day", pa.date32()))
+        ]
+    )
+    return ds.dataset(files, schema=schema, filesystem=system, format=parquet)
 
 
 @contextmanager

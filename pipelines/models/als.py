@@ -30,11 +30,13 @@ class AlsConfiguration:
 
     # Width of a user's and an item's vector.
     factors: int = 64
+    # Rounds, each of one half-step for users and one for items.
     iterations: int = 10
     # Scaled by the number of titles of each user, and of users of each title.
     regularization: float = 0.05
     # Confidence of a play is 1 + alpha * watched share.
     alpha: float = 10.0
+    # Of the factors that the first round starts from.
     seed: int = 1
     # Users and titles are cut into this many blocks. Sums of floats follow it, so it belongs to the result.
     blocks: int = 4

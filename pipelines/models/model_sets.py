@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipelines import crash_points
 from pipelines.errors import DataError
 from pipelines.models.als import AlsModel
 
@@ -57,6 +58,7 @@ class ModelSets:
                 # The manifest comes last: a set without one was not finished, and is not a set.
                 for file in _FILES:
                     _upload(system, (folder / file).read_bytes(), f"{place}/{file}")
+                crash_points.passing("model_sets.before_manifest")
                 _upload(system, manifest.encode(), f"{place}/manifest.json")
         return digest
 

@@ -1,0 +1,240 @@
+"""Three nights on this machine: python -m jobs.run_demo --source movielens --data ../ml-100k
+
+Fills a warehouse, brings its past into the lake, lets Airflow run `recommend_daily` for the last three days, and asks
+the endpoint for three users' lists. Everything lies in one folder, made anew each time, and is left there to look at.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.compute as pc
+
+from feature_defs.events import EVENTS
+from feature_defs.record import EVALUATIONS
+from pipelines import airflow_runs
+from pipelines.catalogue import read_titles
+from pipelines.command_line import run, say, say_result
+from pipelines.demo_pages import quality_table, steps_table, user_page
+from pipelines.errors import DataError, UnavailableError, UsageError
+from pipelines.histories import read_histories, read_opted_out
+from pipelines.lake import Lake
+from pipelines.local_servers import LocalServer, free_port, start_server, stop_servers, wait_until_ready
+from pipelines.runs import run_of
+from pipelines.settings import read_settings
+from pipelines.stores.open import open_store
+from pipelines.warehouse.open import open_warehouse
+
+_DAG = "recommend_daily"
+_NIGHTS = 3
+# MovieLens has some 50 active users a week: a single day could not tell models apart.
+_TRUTH_DAYS = 7
+_ROOT = Path(__file__).resolve().parents[1]
+_MARK = ".marquee-demo"
+
+
+def main(source: Literal["movielens", "none"] = "none", data: Path | None = None) -> None:
+    """Run the demo.
+
+    Args:
+        source: where events come from.
+        data: the folder of the source's files.
+    """
+    if source == "none" or data is None:
+        raise UsageError(
+            "the demo needs data: make demo SOURCE=movielens DATA=FOLDER, where FOLDER holds MovieLens 100K or 1M "
+            "(u.data, u.item, u.user; or ratings.dat, movies.dat, users.dat), which GroupLens offers for research"
+        )
+    if not data.is_dir():
+        raise UsageError(f"there is no folder {data}")
+    signal.signal(signal.SIGTERM, _interrupt)
+    started = time.monotonic()
+    settings = read_settings()
+    home = settings.home.absolute()
+    report = home.parent / "demo.json"
+    _make_anew(home)
+    environment = {**os.environ, "MARQUEE_HOME": str(home)}
+    steps: Counter[str] = Counter()
+
+    _job(environment, steps, "load_warehouse", "--source", source, "--data", str(data.absolute()))
+    with open_warehouse(settings.warehouse) as warehouse:
+        bounds = warehouse.days(EVENTS)
+    if bounds is None or (bounds[1] - bounds[0]).days < _NIGHTS + _TRUTH_DAYS:
+        raise DataError(f"{data} holds too few days of events for a demo")
+    first_day, last_day = bounds
+    first_night = last_day - timedelta(days=_NIGHTS - 1)
+    past = ["--from-day", str(first_day), "--day", str(first_night - timedelta(days=1))]
+    _job(environment, steps, "extract_events", *past)
+    _job(environment, steps, "build_features", *past)
+    _nights(home, environment, steps, first_night, last_day)
+
+    lake = Lake(settings.lake, settings.lake_options)
+    days = [first_night + timedelta(days=number) for number in range(_NIGHTS)]
+    _show_users(home, environment, lake, last_day)
+    nights = [_evaluations(lake, day) for day in days]
+    say("\nQuality on days none of the models learned from (mean over users, 95 % bootstrap interval):\n")
+    say(quality_table(nights))
+    say("  A play of at least 80 % counts; MovieLens has ratings, no plays: a rating of 4 or 5 stands for one.")
+    say("\nSeconds by step, all nights together:\n")
+    say(steps_table(steps))
+    seconds = round(time.monotonic() - started, 1)
+    with open_store(settings.lists, is_reader=True) as store:
+        live = store.live()
+        lists = store.tally(live.run_id).list_count if live else 0
+    result = {"seconds": seconds, "steps": dict(steps), "models": _models(nights[-1]), "lists": lists}
+    report.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    say(_where_next(home, report, seconds))
+    say_result(result)
+
+
+def _make_anew(home: Path) -> None:
+    """An empty folder; what an earlier demo left is removed, what is not a demo's is not."""
+    if home.exists() and any(home.iterdir()) and not (home / _MARK).exists():
+        raise UsageError(f"{home} holds something that no demo made: name another folder with MARQUEE_HOME")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    (home / _MARK).touch()
+
+
+def _job(environment: dict[str, str], steps: Counter[str], name: str, *arguments: str) -> None:
+    """Run a job as a person would, and show what it says."""
+    say(f"\n$ python -m jobs.{name} {' '.join(arguments)}")
+    started = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-m", f"jobs.{name}", *arguments],
+        cwd=_ROOT,
+        env=environment,
+        check=False,
+        stderr=subprocess.PIPE,
+    )
+    if ended.returncode:
+        words = ended.stderr.decode(errors="replace").strip().splitlines()
+        raise DataError(f"{name} ended with exit code {ended.returncode}: {words[-1] if words else 'it said nothing'}")
+    steps[name] += round(time.monotonic() - started, 1)
+
+
+def _nights(home: Path, environment: dict[str, str], steps: Counter[str], first_day: date, last_day: date) -> None:
+    say(f"\nStarting Airflow to run {_DAG} for {first_day} to {last_day}")
+    started = time.monotonic()
+    airflow = airflow_runs.start(
+        home / "airflow",
+        _ROOT,
+        python=Path(sys.executable),
+        port=free_port(),
+        environment=environment,
+        schedule=False,
+    )
+    try:
+        steps["start airflow"] += round(time.monotonic() - started, 1)
+        params = {"truth_days": _TRUTH_DAYS, "promote": True, "publish": True}
+        runs = airflow_runs.backfill(airflow, _DAG, first_day=first_day, last_day=last_day, params=params)
+        for change in airflow_runs.task_changes(airflow, _DAG, runs):
+            if change.state not in {"success", "failed", "up_for_retry"} or change.seconds is None:
+                continue
+            steps[change.task_id] += round(change.seconds, 1)
+            part = f" {change.map_index}" if change.map_index >= 0 else ""
+            say(f"  {time.monotonic() - started:5.0f} s  {change.day}  {change.task_id + part:<26}{change.state}")
+    finally:
+        airflow_runs.stop(airflow)
+
+
+def _show_users(home: Path, environment: dict[str, str], lake: Lake, day: date) -> None:
+    """Ask the running endpoint for the lists of three users: of short, middling and long history."""
+    names = read_titles(lake, day).names
+    histories = read_histories(lake, day, opted_out=read_opted_out(lake, day))
+    lengths = np.diff(histories.offsets)
+    order = np.argsort(lengths, kind="stable")
+    chosen = [int(order[int(share * (len(order) - 1))]) for share in (0.1, 0.5, 0.9)]
+    port = free_port()
+    server = start_server(
+        "the endpoint",
+        [sys.executable, "-m", "jobs.serve_lookup"],
+        log=home / "serve_lookup.log",
+        environment={**environment, "MARQUEE_PORT": str(port)},
+        folder=_ROOT,
+    )
+    try:
+        _ask(server, port, "/readyz")
+        for user in chosen:
+            start, stop = histories.offsets[user], histories.offsets[user + 1]
+            history = [names.get(int(item), str(item)) for item in histories.item_ids[start:stop][::-1]]
+            user_id = int(histories.user_ids[user])
+            say("\n" + user_page(user_id, history, _ask(server, port, f"/v1/recommendations/{user_id}?k=8"), names))
+        stranger = int(histories.user_ids.max()) + 1
+        answer = _ask(server, port, f"/v1/recommendations/{stranger}?k=3")
+        shown = ", ".join(names.get(item["item_id"], "?") for item in answer["items"])
+        say(f"\nuser {stranger} is unknown and gets what trends (source: {answer['source']}): {shown}")
+    finally:
+        stop_servers([server])
+
+
+def _ask(server: LocalServer, port: int, path: str) -> Any:
+    address = f"http://127.0.0.1:{port}{path}"
+    answer: list[Any] = []
+
+    def is_answered() -> bool:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as response:
+                answer.append(json.load(response))
+        except OSError:
+            return False
+        return True
+
+    wait_until_ready([server], is_answered, seconds=60)
+    if not answer:
+        raise UnavailableError(f"the endpoint did not answer {path}; see {server.log}")
+    return answer[-1]
+
+
+def _evaluations(lake: Lake, day: date) -> list[dict[str, Any]]:
+    of_run = pc.field("run_id") == run_of(lake, day).run_id
+    rows: list[dict[str, Any]] = lake.read(EVALUATIONS, day, day, where=of_run).to_pylist()
+    return rows
+
+
+def _models(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """The last night's figures; low and high are of ndcg_at_20."""
+    names = {"challenger": "als", "most_popular": "most_popular"}
+    models: dict[str, dict[str, float]] = {name: {} for name in names.values()}
+    for row in rows:
+        if row["role"] in names and row["segment"] == "all" and row["metric"] in {"ndcg_at_20", "recall_at_20"}:
+            model = models[names[row["role"]]]
+            model[row["metric"]] = row["value"]
+            if row["metric"] == "ndcg_at_20":
+                model |= {"low": row["low"], "high": row["high"]}
+    return models
+
+
+def _where_next(home: Path, report: Path, seconds: float) -> str:
+    at = f"MARQUEE_HOME={_shown(home)}"
+    return (
+        f"\nDone in {seconds:.0f} s. Where to look next:\n"
+        f"  make serve {at}      the endpoint: curl http://127.0.0.1:8080/v1/recommendations/1\n"
+        f"  make mlflow {at}     what was learned and which model set is champion\n"
+        f"  make airflow {at}    the DAG, its manual, its runs\n"
+        f"  {_shown(home / 'data_docs' / 'index.html')}    how the data fared\n"
+        f"  {_shown(report)}    the figures above\n"
+    )
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run(main, description=__doc__)

@@ -1,0 +1,46 @@
+"""Named places where a test lets a job die, to see that what it leaves behind can be lived with.
+
+`MARQUEE_CRASH_AT=publication.before_pointer` ends the process, as a power cut would, when that point is passed for the
+first time; `...:3` at the third time. Unset, a point costs a look at one variable.
+"""
+
+import os
+
+from pipelines.errors import UsageError
+
+POINTS = (
+    "lake.before_commit",
+    "lake.after_commit",
+    "model_sets.before_manifest",
+    "promotion.before_record",
+    "promotion.after_record",
+    "write_lists.after_list",
+    "publication.before_manifest",
+    "publication.before_pointer",
+    "publication.after_pointer",
+)
+EXIT_CODE = 137  # what a shell says of a process that was killed
+
+_armed: dict[str, int] = {}
+
+
+def arm(point: str) -> None:
+    """Let this process die at a point, given as `NAME` or `NAME:N`; an empty text arms nothing.
+
+    Raises:
+        UsageError: if there is no such point.
+    """
+    name, _, number = point.partition(":")
+    if not name:
+        return
+    if name not in POINTS or not (number or "1").isdecimal():
+        raise UsageError(f"the setting MARQUEE_CRASH_AT names {point!r}; there are {', '.join(POINTS)}")
+    _armed[name] = int(number or "1")
+
+
+def passing(point: str) -> None:
+    """Die here, if that was asked for."""
+    if point in _armed:
+        _armed[point] -= 1
+        if _armed[point] <= 0:
+            os._exit(EXIT_CODE)
