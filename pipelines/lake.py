@@ -85,7 +85,7 @@ class Lake:
             UnavailableError: as `replace`.
         """
         table, first_day, last_day = checked.table, checked.first_day, checked.last_day
-        with _unavailable(f"{table.name} in {self.root}"):
+        with _in_words(f"cannot write {table.name} in {self.root}"):
             self.quarantine(checked)
             checked.refuse_if_critical()
             digests = checked.digests
@@ -141,7 +141,7 @@ class Lake:
         delta = self._delta(table, None)
         if number is not None and delta is not None and (delta.transaction_version(table.name) or 0) >= number:
             raise RefusedError(f"{table.name} already holds record {number}")
-        with check_rows(table, rows, day) as checked, _unavailable(f"{table.name} in {self.root}"):
+        with check_rows(table, rows, day) as checked, _in_words(f"cannot write {table.name} in {self.root}"):
             checked.refuse_if_critical()
             try:
                 write_deltalake(
@@ -176,7 +176,8 @@ class Lake:
         if dataset is None:
             schema = arrow_schema(table).append(pa.field("day", pa.date32()))
             return pa.schema([schema.field(name) for name in names]).empty_table()
-        return dataset.to_table(columns=names, filter=_and(_days(first_day, last_day), where))
+        with _in_words(f"cannot read {table.name} in {self.root}"):
+            return dataset.to_table(columns=names, filter=_and(_days(first_day, last_day), where))
 
     def batches(
         self,
@@ -192,7 +193,8 @@ class Lake:
         dataset = self.dataset(table, version=version)
         if dataset is not None:
             names = list(columns) if columns is not None else [*table.names, "day"]
-            yield from dataset.to_batches(columns=names, filter=_and(_days(first_day, last_day), where))
+            with _in_words(f"cannot read {table.name} in {self.root}"):
+                yield from dataset.to_batches(columns=names, filter=_and(_days(first_day, last_day), where))
 
     def dataset(self, table: Table, *, version: int | None = None) -> ds.Dataset | None:
         """The files of a version as an Arrow dataset, or `None` if the table was never written."""
@@ -343,9 +345,9 @@ def _canonical(where: Mapping[str, str] | None) -> str:
 
 
 @contextmanager
-def _unavailable(what: str) -> Iterator[None]:
+def _in_words(what: str) -> Iterator[None]:
     """Say in one sentence that a place cannot be reached, read or written."""
     try:
         yield
-    except (OSError, DeltaError) as error:
-        raise UnavailableError(f"cannot write {what}: {str(error).splitlines()[0][:200]}") from error
+    except (OSError, DeltaError, pa.ArrowInvalid) as error:
+        raise UnavailableError(f"{what}: {str(error).splitlines()[0][:300]}") from error

@@ -1,0 +1,76 @@
+"""ALS finds planted structure, encodes users as its training does, and its reasons add up to its scores."""
+
+import numpy as np
+import pytest
+
+from pipelines.errors import DataError
+from pipelines.histories import Histories
+from pipelines.models.als import AlsModel
+
+
+def histories(rows: dict[int, list[int]], shares: float = 1.0) -> Histories:
+    offsets = np.concatenate([[0], np.cumsum([len(items) for items in rows.values()])]).astype(np.int64)
+    items = np.array([item for row in rows.values() for item in row], np.int64)
+    return Histories(np.array(list(rows), np.int64), offsets, items, np.full(len(items), shares, np.float32))
+
+
+@pytest.fixture
+def model() -> AlsModel:
+    generator = np.random.default_rng(3)
+    factors = generator.standard_normal((50, 8)).astype(np.float32)
+    return AlsModel(np.arange(10, 60, dtype=np.int64), factors, regularization=0.1, alpha=5.0)
+
+
+def test_a_user_is_encoded_as_the_solution_of_the_normal_equations(model: AlsModel) -> None:
+    past = {1: [10, 12, 30], 2: [11], 3: list(range(20, 60)), 4: [], 5: [999]}
+    vectors = model.encode(histories(past, shares=0.5))
+    for row, items in zip(vectors, past.values(), strict=True):
+        rows = model.item_factors[[item - 10 for item in items if item < 100]].astype(float)
+        if not len(rows):
+            assert not row.any()
+            continue
+        weight = 5.0 * 0.5
+        everything = model.item_factors.astype(float)
+        system = everything.T @ everything + weight * rows.T @ rows + 0.1 * len(rows) * np.eye(8)
+        np.testing.assert_allclose(row, np.linalg.solve(system, (1 + weight) * rows.sum(0)), rtol=2e-3, atol=2e-4)
+
+
+def test_what_a_user_is_given_does_not_depend_on_who_else_is_encoded(model: AlsModel) -> None:
+    past = {user: list(range(10, 10 + user % 7 + 1)) for user in range(1, 40)}
+    together = model.encode(histories(past))
+    for row, (user, items) in enumerate(past.items()):
+        np.testing.assert_allclose(together[row], model.encode(histories({user: items}))[0], rtol=1e-4, atol=1e-5)
+
+
+def test_reasons_are_the_largest_terms_of_a_sum_that_is_the_score(model: AlsModel) -> None:
+    past = histories({1: [10, 12, 30, 44], 2: [15, 16]})
+    vectors = model.encode(past)
+    recommended = np.array([[3, 25, -1], [0, 1, 2]])
+    reasons = model.explain(past, recommended, 40)
+    for user in range(2):
+        start, stop = past.offsets[user], past.offsets[user + 1]
+        rows = model.item_factors[model.positions(past.item_ids[start:stop])].astype(float)
+        everything = model.item_factors.astype(float)
+        system = everything.T @ everything + 5.0 * rows.T @ rows + 0.1 * len(rows) * np.eye(8)
+        for place, item in enumerate(recommended[user]):
+            if item < 0:
+                assert reasons[user, place] == -1
+                continue
+            terms = 6.0 * rows @ np.linalg.solve(system, model.item_factors[item].astype(float))
+            assert terms.sum() == pytest.approx(float(vectors[user] @ model.item_factors[item]), rel=1e-2, abs=1e-3)
+            back = len(rows) - 1 - int(terms.argmax())
+            assert reasons[user, place] == (back if terms.max() > 0 else -1)
+
+
+def test_only_the_newest_titles_may_be_a_reason(model: AlsModel) -> None:
+    past = histories({1: list(range(10, 40))})
+    reasons = model.explain(past, np.arange(50)[None, :], 5)
+    assert reasons.max() < 5
+
+
+def test_factors_that_are_not_finite_or_do_not_fit_are_refused() -> None:
+    ids = np.arange(3, dtype=np.int64)
+    with pytest.raises(DataError, match="not all finite"):
+        AlsModel(ids, np.full((3, 2), np.nan, np.float32), 0.1, 1.0)
+    with pytest.raises(DataError, match="3 items and 2 rows"):
+        AlsModel(ids, np.zeros((2, 2), np.float32), 0.1, 1.0)
