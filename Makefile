@@ -14,7 +14,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock demo serve test test-fast check format serve airflow mlflow clean bench-quality
+.PHONY: help setup lock demo serve docs test test-fast check format serve airflow mlflow clean bench-quality
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -67,6 +67,12 @@ mlflow: setup ## What every run learned with, at http://127.0.0.1:5000 (MLFLOW_P
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec $(BIN)/mlflow ui --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1 \
 		--backend-store-uri "sqlite:///$(abspath $(MARQUEE_HOME))/mlflow.db" \
 		--artifacts-destination "$(abspath $(MARQUEE_HOME))/mlartifacts"
+
+docs: setup ## Write what is derived: the data dictionary
+	@$(BIN)/python -m jobs.describe_tables
+
+bench-quality: setup ## ALS beside most popular on MovieLens: make bench-quality DATA=FOLDER
+	@$(BIN)/python tests/benchmarks/quality.py --data $(or $(DATA),DATA-is-not-set)
 
 clean: ## Remove what was built and written: work/, caches, not .venv
 	rm -rf work .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

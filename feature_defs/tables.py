@@ -3,7 +3,7 @@
 from feature_defs.declarations import Table
 from feature_defs.events import ANSWERS, EVENTS
 from feature_defs.features import ITEM_FEATURES, USER_FEATURES
-from feature_defs.interactions import INTERACTIONS, LABELS
+from feature_defs.interactions import INTERACTIONS, ITEM_PLAYS, LABELS
 from feature_defs.items import ITEM_TEXT_VECTORS, ITEMS
 from feature_defs.recommendations import RECOMMENDATIONS
 from feature_defs.record import DECISIONS, EVALUATIONS, QUARANTINE, RUNS, STEPS
@@ -16,6 +16,7 @@ LAKE_TABLES: tuple[Table, ...] = (
     USERS,
     PROTECTED_ATTRIBUTES,
     INTERACTIONS,
+    ITEM_PLAYS,
     USER_FEATURES.table,
     ITEM_FEATURES.table,
     LABELS,

@@ -6,6 +6,7 @@ lists that go out in a form that data people know, and leaves pages behind.
 
 import html
 import logging
+import os
 import warnings
 from dataclasses import dataclass
 from datetime import date
@@ -47,24 +48,23 @@ class Validated:
 
 def expectation_suite(table: Table) -> "ExpectationSuite":
     """The suite of a table: an expectation for each rule, and for the key; rules on list elements are not said here."""
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-
-    suite = gx.ExpectationSuite(name=table.name)
+    gx = great_expectations()
+    gxe = gx.expectations
+    expected: list[Any] = []
     for field in table:
         for rule in field.rules:
             severity = "critical" if rule.severity is Severity.CRITICAL else "warning"
             match rule:
                 case NotNull():
-                    suite.add_expectation(gxe.ExpectColumnValuesToNotBeNull(column=field.name, severity=severity))
+                    expected.append(gxe.ExpectColumnValuesToNotBeNull(column=field.name, severity=severity))
                 case Between() if not isinstance(field.dtype, Array):
-                    suite.add_expectation(
+                    expected.append(
                         gxe.ExpectColumnValuesToBeBetween(
                             column=field.name, min_value=rule.low, max_value=rule.high, severity=severity
                         )
                     )
                 case OneOf() if not isinstance(field.dtype, Array):
-                    suite.add_expectation(
+                    expected.append(
                         gxe.ExpectColumnValuesToBeInSet(
                             column=field.name, value_set=list(rule.values), severity=severity
                         )
@@ -72,11 +72,11 @@ def expectation_suite(table: Table) -> "ExpectationSuite":
                 case Near() | Between() | OneOf():
                     pass  # a suite has no word for it: `pipelines.checks` holds it
     if len(table.key) == 1:
-        suite.add_expectation(gxe.ExpectColumnValuesToBeUnique(column=table.key[0], severity="critical"))
+        expected.append(gxe.ExpectColumnValuesToBeUnique(column=table.key[0], severity="critical"))
     else:
-        suite.add_expectation(gxe.ExpectCompoundColumnsToBeUnique(column_list=list(table.key), severity="critical"))
-    suite.add_expectation(gxe.ExpectTableRowCountToBeBetween(min_value=1, severity="critical"))
-    return suite
+        expected.append(gxe.ExpectCompoundColumnsToBeUnique(column_list=list(table.key), severity="critical"))
+    expected.append(gxe.ExpectTableRowCountToBeBetween(min_value=1, severity="critical"))
+    return gx.ExpectationSuite(name=table.name, expectations=expected)
 
 
 def validate(table: Table, path: Path, docs: Path, day: date, label: str, *, spark_rows: int = SPARK_ROWS) -> Validated:
@@ -90,12 +90,9 @@ def validate(table: Table, path: Path, docs: Path, day: date, label: str, *, spa
         label: what tells these rows from others of the table and day: a job, a shard.
         spark_rows: how many rows pandas may hold.
     """
-    import great_expectations as gx
-
-    _quieten()
+    gx = great_expectations()
     site = docs / str(day) / f"{table.name}-{label}"
     with warnings.catch_warnings():
-        # Great Expectations, marshmallow and pandas warn of each other's changes; none is ours to mend.
         warnings.simplefilter("ignore")
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
@@ -162,6 +159,15 @@ def _write_index(docs: Path) -> None:
     (docs / "index.html").write_text(text, encoding="utf-8")
 
 
-def _quieten() -> None:
+def great_expectations() -> Any:
+    """The library, imported where it is used (it takes seconds), telling nobody of its use and saying nothing."""
+    # Read once, when it is imported.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    with warnings.catch_warnings():
+        # It, marshmallow and pandas warn of each other's changes; none is ours to mend.
+        warnings.simplefilter("ignore")
+        import great_expectations as gx
+        import great_expectations.expectations
     for name in ("great_expectations", "great_expectations._docs_decorators"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    return gx

@@ -78,7 +78,7 @@ def test_a_clock_that_is_wrong_is_set_aside_and_all_else_is_critical() -> None:
 
 
 def test_a_missing_column_is_named_and_a_new_one_beside_it_is_suspected() -> None:
-    with pytest.raises(DataError, match="things lacks the column share; .* portion"):
+    with pytest.raises(DataError, match=r"things lacks the column share; .* portion"):
         conform(TABLE, rows({}).rename_columns(["thing_id", "portion", *TABLE.names[2:]]))
 
 

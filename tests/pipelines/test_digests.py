@@ -1,6 +1,7 @@
 """A digest tells content, and nothing but content."""
 
 import datetime as dt
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,7 +44,7 @@ def digest(rows: list[dict], *cuts: int) -> str:
     whole = ContentDigest(SCHEMA)
     table = pa.Table.from_pylist(rows, SCHEMA).combine_chunks()
     bounds = [0, *sorted(cut for cut in cuts if 0 < cut < len(rows)), len(rows)]
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in itertools.pairwise(bounds):
         for batch in table.slice(start, stop - start).to_batches():
             whole.update(batch)
     return whole.hexdigest()

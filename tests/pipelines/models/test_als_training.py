@@ -30,54 +30,57 @@ def trained(spark: SparkSession, rows: list[tuple[int, int, float]]) -> AlsModel
     return train_als(ratings(frame), CONFIGURATION)
 
 
+@pytest.fixture(scope="module")
+def model(spark: SparkSession) -> AlsModel:
+    return trained(spark, checkerboard())
+
+
 def past(rows: list[tuple[int, int, float]]) -> Histories:
     users, items, shares = (np.array(column) for column in zip(*sorted(rows), strict=True))
     ids, starts = np.unique(users, return_index=True)
     return Histories(ids, np.append(starts, len(users)), items, shares.astype(np.float32))
 
 
-@pytest.mark.usefixtures("spark")
-class TestTrained:
-    @pytest.fixture(scope="class")
-    def model(self, spark: SparkSession) -> AlsModel:
-        return trained(spark, checkerboard())
+def test_the_withheld_diagonal_of_a_checkerboard_is_what_each_user_is_given(model: AlsModel) -> None:
+    known = past(checkerboard())
+    scores = model.encode(known) @ model.item_factors.T
+    scores[known.owners(), model.positions(known.item_ids)] = -np.inf
+    best = model.item_ids[scores.argmax(1)]
+    assert (best == np.arange(USERS) % ITEMS + 1).all()
 
-    def test_the_withheld_diagonal_of_a_checkerboard_is_what_each_user_is_given(self, model: AlsModel) -> None:
-        known = past(checkerboard())
-        scores = model.encode(known) @ model.item_factors.T
-        scores[known.owners(), model.positions(known.item_ids)] = -np.inf
-        best = model.item_ids[scores.argmax(1)]
-        assert (best == np.arange(USERS) % ITEMS + 1).all()
 
-    def test_the_same_seed_gives_the_same_factors(self, spark: SparkSession, model: AlsModel) -> None:
-        again = trained(spark, list(reversed(checkerboard())))
-        np.testing.assert_array_equal(again.item_ids, model.item_ids)
-        np.testing.assert_allclose(again.item_factors, model.item_factors, atol=1e-5)
+def test_the_same_seed_gives_the_same_factors(spark: SparkSession, model: AlsModel) -> None:
+    again = trained(spark, list(reversed(checkerboard())))
+    np.testing.assert_array_equal(again.item_ids, model.item_ids)
+    np.testing.assert_allclose(again.item_factors, model.item_factors, atol=1e-5)
 
-    def test_a_user_encoded_from_the_items_is_the_user_that_training_ended_with(
-        self, spark: SparkSession, model: AlsModel
-    ) -> None:
-        from pyspark.ml.recommendation import ALS
 
-        rows = [((user - FAR) // 1000, item - 1, share) for user, item, share in checkerboard()]
-        frame = spark.createDataFrame(rows, "user int, item int, rating float").repartition(4, "user")
-        fitted = ALS(
-            userCol="user", itemCol="item", ratingCol="rating", implicitPrefs=True, rank=8, maxIter=8,
-            regParam=0.05, alpha=10.0, seed=7, numUserBlocks=4, numItemBlocks=4,
-        ).fit(frame)  # fmt: skip
-        items = {row.id: row.features for row in fitted.itemFactors.collect()}
-        users = {row.id: row.features for row in fitted.userFactors.collect()}
-        ours = AlsModel(
-            np.array(sorted(items)) + 1, np.array([items[item] for item in sorted(items)], np.float32), 0.05, 10.0
-        )
-        encoded = ours.encode(past(checkerboard()))
-        np.testing.assert_allclose(encoded, np.array([users[user] for user in sorted(users)]), atol=2e-3)
+def test_a_user_encoded_from_the_items_is_the_user_that_training_ended_with(
+    spark: SparkSession, model: AlsModel
+) -> None:
+    from pyspark.ml.recommendation import ALS
+
+    rows = [((user - FAR) // 1000, item - 1, share) for user, item, share in checkerboard()]
+    frame = spark.createDataFrame(rows, "user int, item int, rating float").repartition(4, "user")
+    fitted = ALS(
+        userCol="user", itemCol="item", ratingCol="rating", implicitPrefs=True, rank=8, maxIter=8,
+        regParam=0.05, alpha=10.0, seed=7, numUserBlocks=4, numItemBlocks=4,
+    ).fit(frame)  # fmt: skip
+    items = {row.id: row.features for row in fitted.itemFactors.collect()}
+    users = {row.id: row.features for row in fitted.userFactors.collect()}
+    ours = AlsModel(
+        np.array(sorted(items)) + 1, np.array([items[item] for item in sorted(items)], np.float32), 0.05, 10.0
+    )
+    encoded = ours.encode(past(checkerboard()))
+    np.testing.assert_allclose(encoded, np.array([users[user] for user in sorted(users)]), atol=2e-3)
 
 
 def test_plays_of_one_title_count_once_with_the_largest_share(spark: SparkSession) -> None:
     rows = [(1, 2, 0.3), (1, 2, 0.9), (1, 3, None)]
     frame = spark.createDataFrame(rows, "user_id long, item_id long, watched_share float")
-    assert [(row.user_id, row.item_id, round(row.watched_share, 3)) for row in ratings(frame).collect()] == [(1, 2, 0.9)]
+    assert [(row.user_id, row.item_id, round(row.watched_share, 3)) for row in ratings(frame).collect()] == [
+        (1, 2, 0.9)
+    ]
 
 
 def test_nothing_to_learn_from_is_said(spark: SparkSession) -> None:

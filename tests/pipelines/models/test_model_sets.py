@@ -48,7 +48,7 @@ def test_a_set_that_lacks_a_file_is_not_loaded_and_saving_it_again_mends_it(
 ) -> None:
     digest = sets.save(model_set())
     (tmp_path / "models" / digest / file).unlink()
-    with pytest.raises(DataError, match="is not there, or lacks"):
+    with pytest.raises(DataError, match=r"is not there, or lacks"):
         sets.load(digest)
     if file == "manifest.json":  # what a save that died left behind
         assert sets.save(model_set()) == digest
@@ -73,5 +73,5 @@ def test_a_set_in_another_format_is_refused(sets: ModelSets, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["0" * 32, "../../etc/passwd", ""])
 def test_a_name_that_is_no_set_is_refused(sets: ModelSets, name: str) -> None:
-    with pytest.raises(DataError, match="is not there|is no digest"):
+    with pytest.raises(DataError, match=r"is not there|is no digest"):
         sets.load(name)
