@@ -16,7 +16,9 @@ class GateConfiguration:
     margin_share: float = 0.05
     # Fewer users than this decide nothing.
     minimum_user_count: int = 20
+    # Bootstrap resamples of users.
     resamples: int = 1000
+    # Of the bootstrap.
     seed: int = 1
 
 

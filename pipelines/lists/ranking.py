@@ -24,7 +24,9 @@ _ALS, _MOST_POPULAR = SOURCES.index("als"), SOURCES.index("most_popular")
 class ListConfiguration:
     """How lists are made."""
 
+    # Titles in a list.
     length: int = LIST_LENGTH
+    # Newest titles of the history that a list carries, for its reasons to point to.
     history_length: int = HISTORY_LENGTH
 
 

@@ -40,7 +40,9 @@ def test_a_list_is_what_a_plain_loop_over_the_rules_gives(seed: int, users: int,
     for user in range(users):
         seen = set(histories.item_ids[histories.offsets[user] : histories.offsets[user + 1]].tolist())
         score = dict(zip(als.item_ids.tolist(), (vectors[user] @ als.item_factors.T).tolist(), strict=True))
-        by_score = sorted((item for item in score if item in eligible and item not in seen), key=lambda item: -score[item])
+        by_score = sorted(
+            (item for item in score if item in eligible and item not in seen), key=lambda item: -score[item]
+        )
         expected = by_score[:length] if vectors[user].any() else []
         popular = [int(item) for item in popularity.most_popular() if item in eligible and item not in seen]
         expected += [item for item in popular if item not in expected][: length - len(expected)]
