@@ -109,6 +109,13 @@ def stop_servers(servers: Iterable[LocalServer], *, grace_seconds: float = 10) -
         server.process.wait()
 
 
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on now; whoever asks should take it soon."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
 def refuse_a_taken_port(name: str, port: int, *, host: str = "127.0.0.1") -> None:
     """Raise UnavailableError if something listens on the port already, before a server is started in vain."""
     with socket.socket() as probe:

@@ -1,0 +1,93 @@
+"""How a job becomes an Airflow task: the one place that knows tasks are shell commands on this machine.
+
+A task runs `PYTHON -m jobs.NAME ARGUMENTS` in the repository's folder, with the scheduler's environment. Moving the
+tasks to Kubernetes or to spark-submit changes this file alone. Two variables, read where DAG files are parsed:
+
+    MARQUEE_PYTHON    the interpreter that holds the jobs' libraries (default: the one that runs Airflow)
+    MARQUEE_ROOT      the folder that holds `jobs/` (default: the folder above this one)
+"""
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+PYTHON = os.environ.get("MARQUEE_PYTHON") or sys.executable
+ROOT = os.environ.get("MARQUEE_ROOT") or str(Path(__file__).resolve().parents[1])
+
+# A job says by its exit code whose fault a failure is: wrong arguments (2, 64), bad data (65), a refusal (77). Trying
+# again changes none of them; everything else (69: something does not answer; a crash; a kill) is worth another try.
+NEVER_RETRIED = frozenset({2, 64, 65, 77})
+RETRIES = {
+    "retries": 2,
+    "retry_delay": timedelta(minutes=2),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=15),
+}
+
+
+class JobOperator(BashOperator):
+    """A shell command whose exit code decides whether it is tried again; a mapped task's template names its `shard`."""
+
+    template_fields: Sequence[str] = ("shard", *BashOperator.template_fields)
+
+    def __init__(self, *, shard: str | None = None, **kwargs: Any) -> None:
+        # No exit code means "skipped": a job that has nothing to do succeeds.
+        super().__init__(skip_on_exit_code=None, **kwargs)
+        self.shard = shard
+
+    def execute(self, context: Any) -> Any:
+        """Run the command; raises AirflowFailException where trying again would change nothing."""
+        try:
+            return super().execute(context)
+        except AirflowFailException:
+            raise
+        except AirflowException:
+            process = self.subprocess_hook.sub_process
+            if process is None or process.returncode not in NEVER_RETRIED:
+                raise
+            raise AirflowFailException(
+                f"jobs.{self.task_id} ended with exit code {process.returncode}: trying again would change nothing; "
+                "the reason is the line above that begins with 'marquee:'"
+            ) from None
+
+
+def job(name: str, *arguments: str, **task: Any) -> JobOperator:
+    """The task that runs `jobs.NAME` with these arguments (Jinja templates, quoted for the shell by their author)."""
+    return JobOperator(**_task(name, arguments, task))
+
+
+def job_for_each(shards: Any, name: str, *arguments: str, **task: Any) -> Any:
+    """The task that runs `jobs.NAME` once a shard, beside each other; `shards` is the output of another task."""
+    settings = _task(name, (*arguments, "--shard {{ task.shard }}"), task)
+    return JobOperator.partial(**settings, map_index_template="shard {{ task.shard }}").expand(shard=shards)
+
+
+def shards_of_run(last_line: str) -> list[str]:
+    """The shards ("0/2", "1/2") that a job names in its last line of output, a JSON object; all that XCom carries."""
+    try:
+        shards = json.loads(last_line)["shards"]
+    except (ValueError, KeyError, TypeError):
+        shards = None
+    if not isinstance(shards, list) or not shards or not all(re.fullmatch(r"\d+/\d+", str(shard)) for shard in shards):
+        raise AirflowFailException(f"the job's last line names no shards: {last_line[:200]!r}")
+    return shards
+
+
+def _task(name: str, arguments: Sequence[str], task: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "task_id": name,
+        "bash_command": " ".join([shlex.quote(PYTHON), "-m", f"jobs.{name}", *arguments]),
+        "cwd": ROOT,
+        "do_xcom_push": "output_processor" in task,
+        **RETRIES,
+        **task,
+    }
