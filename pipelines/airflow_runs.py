@@ -223,6 +223,8 @@ def _settings(home: Path, root: Path, python: Path, port: int, schedule: bool) -
             "scheduler_idle_sleep_time": 0.1,
             # How often the tasks of a scheduler that was killed are looked for (300 seconds unless said).
             "orphaned_tasks_check_interval": 15,
+            # A task whose process is gone, after a power cut say, is tried again this soon (300 seconds unless said).
+            "task_instance_heartbeat_timeout": 60,
             "enable_health_check": False,
         },
     }

@@ -16,7 +16,7 @@ import pytest
 
 from pipelines import airflow_runs
 from pipelines.errors import UnavailableError, UsageError
-from pipelines.local_servers import start_server, stop_servers
+from pipelines.local_servers import free_port, start_server, stop_servers
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = re.findall(
@@ -58,14 +58,11 @@ def root(tmp_path_factory):
 def airflow(root, tmp_path_factory):
     """One Airflow for all these tests, for it takes a while to start."""
     home = tmp_path_factory.mktemp("home") / "airflow"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     airflow = airflow_runs.start(
         home,
         root,
         python=Path(sys.executable),
-        port=port,
+        port=free_port(),
         environment={**os.environ, "MARQUEE_HOME": "/srv/data"},
         schedule=False,
     )
@@ -206,6 +203,7 @@ def test_a_run_goes_on_under_the_next_scheduler_when_one_is_killed_and_nothing_i
 
     environment = {
         **os.environ,
+        "MARQUEE_HOME": "/srv/data",
         **airflow_runs._settings(airflow.home, fresh, Path(sys.executable), port_of(airflow), False),
     }
     command = [sys.executable, "-m", "airflow", "scheduler", "--skip-serve-logs"]

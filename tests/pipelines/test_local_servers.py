@@ -10,7 +10,14 @@ import time
 import pytest
 
 from pipelines.errors import UnavailableError
-from pipelines.local_servers import refuse_a_taken_port, start_server, stop_servers, wait_until_done, wait_until_ready
+from pipelines.local_servers import (
+    free_port,
+    refuse_a_taken_port,
+    start_server,
+    stop_servers,
+    wait_until_done,
+    wait_until_ready,
+)
 
 # Starts a child in a session of its own, as Airflow's tasks are, writes both ids down, and stays.
 PARENT = """
@@ -129,3 +136,9 @@ def test_a_taken_port_is_refused_and_a_free_one_is_not():
         ):
             refuse_a_taken_port("Airflow", port)
     refuse_a_taken_port("Airflow", port)
+
+
+def test_a_free_port_can_be_listened_on():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", free_port()))
+        listener.listen()
