@@ -16,7 +16,7 @@ from pipelines.models.model_sets import ModelSets
 from pipelines.promotion import champion, decide, with_day_in_order
 from pipelines.runs import last_step, run_of, step
 from pipelines.settings import read_settings
-from pipelines.tracking import log_decision
+from pipelines.tracking import log_decision, seen_champion
 
 
 def main(day: date, promote: bool = True, allow_older: bool = False) -> None:
@@ -57,6 +57,9 @@ def main(day: date, promote: bool = True, allow_older: bool = False) -> None:
             is_promoted=decision.is_promoted,
         )
         now = champion(lake)
+        shown = seen_champion(settings.mlflow)
+        if now and shown != now.challenger:
+            say(f"MLflow's alias points to {shown}, which is not the champion: somebody moved it; nothing follows it")
         work.writes["decision"] = decision.epoch
         work.counts = {
             "verdict": "promoted" if decision.is_promoted else "refused",

@@ -30,12 +30,12 @@ def _section(table: Table) -> str:
     lines = [f"\n## {table.name}\n", f"{table.description}\n", f"Key: {', '.join(f'`{name}`' for name in table.key)}."]
     if table.day_of:
         lines.append(f"Day: UTC date of `{table.day_of}`.")
-    for view in (USER_FEATURES, ITEM_FEATURES):
-        if view.name == table.name:
-            lines.append(
-                f"A row holds from `{view.timestamp_field}` for {view.ttl.days} days, and may be used from "
-                f"`{view.created_timestamp_column}` on."
-            )
+    lines += [
+        f"A row holds from `{view.timestamp_field}` for {view.ttl.days} days, and may be used from "
+        f"`{view.created_timestamp_column}` on."
+        for view in (USER_FEATURES, ITEM_FEATURES)
+        if view.name == table.name
+    ]
     lines.append("\n| column | type | rules | meaning |\n|---|---|---|---|")
     lines += [f"| `{field.name}` | {_type(field)} | {_rules(field)} | {field.description} |" for field in table]
     return "\n".join(lines) + "\n"

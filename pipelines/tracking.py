@@ -85,12 +85,13 @@ def _client(uri: str) -> Iterator["MlflowClient"]:
         warnings.simplefilter("ignore")
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
             raise UnavailableError(f"MLflow at {uri} does not answer: {str(error).splitlines()[0][:200]}") from error
 
 
@@ -102,3 +103,19 @@ def _run_named(client: "MlflowClient", job: str, run_id: str) -> "Run":
     if found:
         return found[0]
     return client.create_run(number, run_name=job, tags={"run_id": run_id, "job": job})
+
+
+def seen_champion(uri: str) -> str | None:
+    """The model set that MLflow's alias points to: what people see there, never what is served.
+
+    Raises:
+        UnavailableError: if MLflow does not answer.
+    """
+    with _client(uri) as client:
+        if not client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
+            return None
+        aliases = client.get_registered_model(REGISTERED_MODEL).aliases
+        if CHAMPION not in aliases:
+            return None
+        version = client.get_model_version(REGISTERED_MODEL, aliases[CHAMPION])
+        return str(version.tags["model_set"])
