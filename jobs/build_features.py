@@ -20,10 +20,10 @@ from feature_defs.interactions import INTERACTIONS, ITEM_PLAYS, LABELS
 from feature_defs.users import USERS
 from pipelines.command_line import run
 from pipelines.errors import DataError, RefusedError, UsageError
-from pipelines.features.interactions import earlier_receipts, first_received, interactions
+from pipelines.features.interactions import earlier_receipts, first_received, interactions, not_received_before
 from pipelines.features.item_features import item_features
 from pipelines.features.labels import feature_days, labels, reactions_received
-from pipelines.features.opted_out import opted_out, standing, without_opted_out
+from pipelines.features.opted_out import only_opted_out, opted_out, standing, without_opted_out
 from pipelines.features.play_totals import play_totals
 from pipelines.features.user_features import user_features
 from pipelines.lake import Lake, Written
@@ -97,16 +97,20 @@ def build(
         wrote(written)
 
     happened_days = _happened_days(lake, first_day, last_day, versions[EVENTS.name])
-    since = max(min(happened_days), date.min + _DAY) - _DAY
-    earlier = read(EVENTS, since, first_day - _DAY) if since < first_day else None
-    known = earlier_receipts(earlier, happened_days) if earlier is not None else None
     spans = standing(lake.days(USERS, version=versions[USERS.name]), first_day, last_day)
     out = opted_out(read(USERS, min(spans), max(spans)), spans)
 
-    everyones = interactions(first_received(read(EVENTS, first_day), known)).persist()
-    write(INTERACTIONS, without_opted_out(everyones, out))
-    write(ITEM_PLAYS, play_totals(everyones, "item_id"))
-    everyones.unpersist()
+    def counted_once(events: DataFrame) -> DataFrame:
+        once = events if first_day == last_day else first_received(events)
+        since = min(happened_days) - _DAY
+        if since >= first_day or not lake.files(EVENTS, since, first_day - _DAY, version=versions[EVENTS.name]):
+            return once
+        return not_received_before(once, earlier_receipts(read(EVENTS, since, first_day - _DAY), happened_days))
+
+    events = read(EVENTS, first_day)
+    write(INTERACTIONS, interactions(without_opted_out(counted_once(events), out)))
+    theirs = only_opted_out(counted_once(events.join(out.select("user_id"), "user_id", "left_semi")), out)
+    write(ITEM_PLAYS, play_totals(read(INTERACTIONS, first_day).unionByName(interactions(theirs)), "item_id"))
 
     write(USER_FEATURES.table, user_features(read(INTERACTIONS), out, first_day, last_day))
     write(ITEM_FEATURES.table, item_features(read(ITEM_PLAYS), first_day, last_day))

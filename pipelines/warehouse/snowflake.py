@@ -250,12 +250,16 @@ class SnowflakeWarehouse:
 
     def _rows(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
         with self._sentences():
-            return list(self._connection.cursor().execute(sql, values or None).fetchall())
+            cursor = self._connection.cursor()
+            cursor.execute(sql, values or None)
+            return list(cursor.fetchall())
 
     def _count(self, sql: str, *values: str) -> int:
         """Run a statement that changes rows; returns how many."""
         with self._sentences():
-            return int(self._connection.cursor().execute(sql, values or None).rowcount or 0)
+            cursor = self._connection.cursor()
+            cursor.execute(sql, values or None)
+            return int(cursor.rowcount or 0)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -70,19 +70,27 @@ def our_als(spark, plays: Plays) -> AlsModel:
     return train_als(spark.createDataFrame(pd.DataFrame(columns)).coalesce(1), CONFIGURATION)
 
 
-def peer_als(plays: Plays) -> AlsModel:
-    """`implicit`'s ALS at its own scale of regularisation; its item half encodes users as ours does."""
+def by_peer(plays: Plays) -> Callable[[Histories], tuple[NDArray, NDArray]]:
+    """`implicit`'s ALS with our width and confidence, its own regularisation, and its own encoding of a history."""
     items = np.unique(plays.item)
-    users, row = np.unique(plays.user, return_inverse=True)
-    matrix = scipy.sparse.csr_matrix(
-        (CONFIGURATION.alpha * plays.share, (row, np.searchsorted(items, plays.item))), (len(users), len(items))
-    )
+
+    def matrix(histories: Histories) -> scipy.sparse.csr_matrix:
+        at = np.searchsorted(items, histories.item_ids).clip(max=len(items) - 1)
+        known = items[at] == histories.item_ids
+        values = 1 + CONFIGURATION.alpha * histories.shares[known]
+        shape = (len(histories.user_ids), len(items))
+        return scipy.sparse.csr_matrix((values, (histories.owners()[known], at[known])), shape)
+
     model = implicit.als.AlternatingLeastSquares(
         CONFIGURATION.factors, regularization=1.0, alpha=1.0, iterations=15, random_state=1, num_threads=2
     )
-    model.fit(matrix, show_progress=False)
-    # Its normal equations are Y'Y + sum c yy' + lambda I; a rank-one user of n titles is regularised by lambda / n.
-    return AlsModel(items, np.asarray(model.item_factors, np.float32), 0.02, CONFIGURATION.alpha)
+    model.fit(matrix(plays.histories()), show_progress=False)
+
+    def score(history: Histories) -> tuple[NDArray, NDArray]:
+        users = model.recalculate_user(np.arange(len(history.user_ids)), matrix(history))
+        return np.asarray(users @ model.item_factors.T), items
+
+    return score
 
 
 def leave_one_out(score: Callable[[Histories], tuple[NDArray, NDArray]], history: Histories, wanted: NDArray) -> NDArray:
@@ -127,9 +135,9 @@ def protocol_b(spark, plays: Plays, name: str) -> dict[str, object]:
     models: dict[str, dict[str, object]] = {}
     ranks = {}
     for model, fit in (
-        ("most_popular", lambda: by_plays(before)),
+        ("most_popular", lambda: by_plays(training)),
         ("als", lambda: by_als(our_als(spark, training))),
-        ("implicit_als", lambda: by_als(peer_als(training))),
+        ("implicit_als", lambda: by_peer(training)),
     ):
         started = time.monotonic()
         score = fit()

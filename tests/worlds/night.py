@@ -20,7 +20,7 @@ from pipelines.stores.embedded import EmbeddedStore
 ROOT = Path(__file__).parents[2]
 FIRST_DAY = date(2026, 1, 1)
 DAYS = 12
-USERS_COUNT, ITEMS_COUNT = 60, 40
+USERS_COUNT, ITEMS_COUNT = 60, 60
 # Before the last two days everything is past; each of them is a night.
 NIGHTS = (FIRST_DAY + timedelta(DAYS - 2), FIRST_DAY + timedelta(DAYS - 1))
 SHARDS = ("0/2", "1/2")
