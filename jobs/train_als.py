@@ -6,6 +6,8 @@ Learns from the days before those held out to judge on, and keeps a model set na
 import dataclasses
 from datetime import date, timedelta
 
+import pyarrow as pa
+
 from feature_defs.interactions import INTERACTIONS
 from pipelines.command_line import run, say
 from pipelines.histories import read_opted_out
@@ -32,11 +34,11 @@ def main(day: date) -> None:
     learned_until = day - timedelta(days=this_run.configuration.truth_days)
     with step(lake, this_run, "train_als") as work:
         work.reads = {INTERACTIONS.name: lake.version(INTERACTIONS) or 0}
-        opted_out = [(int(user),) for user in read_opted_out(lake, day)]
+        opted_out = pa.table({"user_id": read_opted_out(lake, day)})
         with spark_session("train_als", settings.spark_master, settings.spark_memory, settings.spark_options) as spark:
             interactions = read_table(spark, lake, INTERACTIONS, last_day=learned_until)
             say(f"learning from plays received up to {learned_until}: {configuration}")
-            left = interactions.join(spark.createDataFrame(opted_out, "user_id long"), "user_id", "left_anti")
+            left = interactions.join(spark.createDataFrame(opted_out), "user_id", "left_anti")
             model = train_als(ratings(left), configuration)
         model_set = ModelSets(settings.models).save(ModelSet(model, learned_until))
         log_training(settings.mlflow, "train_als", this_run.run_id, model_set, dataclasses.asdict(configuration))
