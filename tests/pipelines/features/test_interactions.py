@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from feature_defs.events import EVENTS, KINDS
 from feature_defs.interactions import INTERACTIONS
-from pipelines.features.interactions import earlier_receipts, first_received, interactions
+from pipelines.features.interactions import earlier_receipts, first_received, interactions, not_received_before
 
 # Clocks go forward in New York on the 8th and in Berlin on the 29th of March.
 FIRST = datetime(2026, 3, 6, tzinfo=UTC)
@@ -117,7 +117,7 @@ def test_events_become_interactions_whether_earlier_days_are_built_with_them_or_
     since = frames.of(EVENTS, [row for row in receipts if row["day"] >= cut])
     happened = sorted({row["happened_at"].date() for row in receipts if row["day"] >= cut})
     before = frames.of(EVENTS, [row for row in receipts if row["day"] < cut])
-    found = frames.rows(interactions(first_received(since, earlier_receipts(before, happened))))
+    found = frames.rows(interactions(not_received_before(first_received(since), earlier_receipts(before, happened))))
     assert in_order(found) == [row for row in in_order(expected(receipts)) if row["day"] >= cut]
 
 
