@@ -9,11 +9,13 @@ Shapes: U users, I items, K factors, N titles in a history.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from pipelines.errors import DataError
 from pipelines.histories import Histories
@@ -22,6 +24,14 @@ from pipelines.histories import Histories
 _CELLS = 32 * 1024 * 1024
 
 Floats = NDArray[np.float32]
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Let BLAS use one thread: on many small systems its threads only wait for one another (measured: 12 times slower
+    on 2 cores that others used too), and shards already run beside each other.
+    """
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 @dataclass(frozen=True)
@@ -33,9 +43,9 @@ class AlsConfiguration:
     # Rounds, each of one half-step for users and one for items.
     iterations: int = 10
     # Scaled by the number of titles of each user, and of users of each title.
-    regularization: float = 0.05
+    regularization: float = 0.1
     # Confidence of a play is 1 + alpha * watched share.
-    alpha: float = 10.0
+    alpha: float = 1.0
     # Of the factors that the first round starts from.
     seed: int = 1
     # Users and titles are cut into this many blocks. Sums of floats follow it, so it belongs to the result.
@@ -68,9 +78,10 @@ class AlsModel:
     def encode(self, histories: Histories) -> Floats:
         """Vectors of users from their histories: float32 [U, K]; zero where no title of the history is known."""
         vectors = np.zeros((len(histories.user_ids), self.item_factors.shape[1]), np.float32)
-        for users, known in self._blocks(histories):
-            system, weighted = self._normal_equations(*known)
-            vectors[users] = np.linalg.solve(system, weighted.sum(1)[..., None])[..., 0]
+        with _one_thread():
+            for users, known in self._blocks(histories):
+                system, weighted = self._normal_equations(*known)
+                vectors[users] = np.linalg.solve(system, weighted.sum(1)[..., None])[..., 0]
         return vectors
 
     def explain(self, histories: Histories, recommended: NDArray[np.int64], length: int) -> NDArray[np.int64]:
@@ -91,20 +102,21 @@ class AlsModel:
         newest = histories.newest(length)
         back = newest.positions_from_newest()
         offsets = newest.offsets
-        for users, (positions, shares, is_known) in self._blocks(histories):
-            system, _ = self._normal_equations(positions, shares, is_known)
-            for row, user in enumerate(users):
-                start, stop = offsets[user], offsets[user + 1]
-                at = self.positions(newest.item_ids[start:stop])
-                known = at >= 0
-                candidates = recommended[user]
-                if not known.any() or not (candidates >= 0).any():
-                    continue
-                confidence = 1 + self.alpha * newest.shares[start:stop][known]
-                effect = np.linalg.solve(system[row], (self.item_factors[at[known]] * confidence[:, None]).T)
-                terms = self.item_factors[np.maximum(candidates, 0)] @ effect
-                best = back[start:stop][known][terms.argmax(1)]
-                reasons[user] = np.where((candidates >= 0) & (terms.max(1) > 0), best, -1)
+        at_newest = self.positions(newest.item_ids)
+        with _one_thread():
+            for users, (positions, shares, is_known) in self._blocks(histories):
+                system, _ = self._normal_equations(positions, shares, is_known)
+                for row, user in enumerate(users):
+                    start, stop = offsets[user], offsets[user + 1]
+                    known = at_newest[start:stop] >= 0
+                    candidates = recommended[user]
+                    if not known.any() or not (candidates >= 0).any():
+                        continue
+                    confidence = 1 + self.alpha * newest.shares[start:stop][known]
+                    past = self.item_factors[at_newest[start:stop][known]] * confidence[:, None]
+                    terms = self.item_factors[np.maximum(candidates, 0)] @ np.linalg.solve(system[row], past.T)
+                    best = back[start:stop][known][terms.argmax(1)]
+                    reasons[user] = np.where((candidates >= 0) & (terms.max(1) > 0), best, -1)
         return reasons
 
     def positions(self, item_ids: NDArray[np.int64]) -> NDArray[np.int64]:

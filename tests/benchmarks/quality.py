@@ -1,7 +1,7 @@
 """ALS beside most popular on real MovieLens: make bench-quality DATA=FOLDER
 
-FOLDER holds `ml-100k/` and `ml-1m/`. Protocol B (leave one out, full ranking, ties count against us) on both; protocol A
-(next period) on ml-100k in weekly windows that do not overlap, users resampled with all their weeks. `implicit`'s ALS
+FOLDER holds `ml-100k/` and `ml-1m/`. Protocol B (leave one out, full ranking, ties count against us) on both; A (next
+period) on ml-100k in weekly windows that do not overlap, users resampled with all their weeks. `implicit`'s ALS
 stands beside ours as the peer. The last line is one JSON object.
 """
 
@@ -29,6 +29,7 @@ from pipelines.models.als_training import train_als
 from pipelines.spark_session import spark_session
 
 CONFIGURATION = AlsConfiguration()
+PEER_ALPHA = 10.0
 SHARES = np.array([0, 0.1, 0.3, 0.6, 0.9, 1.0], np.float32)  # by rating, as the warehouse import has it
 WEEK = 7 * 86400
 
@@ -71,13 +72,13 @@ def our_als(spark, plays: Plays) -> AlsModel:
 
 
 def by_peer(plays: Plays) -> Callable[[Histories], tuple[NDArray, NDArray]]:
-    """`implicit`'s ALS with our width and confidence, its own regularisation, and its own encoding of a history."""
+    """`implicit`'s ALS with our width, its own confidence and regularisation, and its own encoding of a history."""
     items = np.unique(plays.item)
 
     def matrix(histories: Histories) -> scipy.sparse.csr_matrix:
         at = np.searchsorted(items, histories.item_ids).clip(max=len(items) - 1)
         known = items[at] == histories.item_ids
-        values = 1 + CONFIGURATION.alpha * histories.shares[known]
+        values = 1 + PEER_ALPHA * histories.shares[known]
         shape = (len(histories.user_ids), len(items))
         return scipy.sparse.csr_matrix((values, (histories.owners()[known], at[known])), shape)
 
@@ -93,7 +94,9 @@ def by_peer(plays: Plays) -> Callable[[Histories], tuple[NDArray, NDArray]]:
     return score
 
 
-def leave_one_out(score: Callable[[Histories], tuple[NDArray, NDArray]], history: Histories, wanted: NDArray) -> NDArray:
+def leave_one_out(
+    score: Callable[[Histories], tuple[NDArray, NDArray]], history: Histories, wanted: NDArray
+) -> NDArray:
     """The rank (from 0) of each user's wanted item among all items not in the history; ties count against us."""
     scores, items = score(history)
     at = np.searchsorted(items, wanted).clip(max=len(items) - 1)
@@ -194,7 +197,11 @@ def protocol_a(spark, plays: Plays) -> dict[str, object]:
         print(f"A ml-100k  {name:<13} {result['models'][name]}", flush=True)  # type: ignore[index]
     low, high = np.quantile(means["als"] - means["most_popular"], [0.025, 0.975])
     gap = result["models"]["als"]["ndcg_at_20"] - result["models"]["most_popular"]["ndcg_at_20"]  # type: ignore[index]
-    result["als_less_most_popular"] = {"mean": round(gap, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    result["als_less_most_popular"] = {
+        "mean": round(gap, 4),
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+    }
     return result
 
 
