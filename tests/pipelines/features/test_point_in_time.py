@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from feature_defs.declarations import Dtype, Entity, FeatureView, Field
@@ -100,7 +100,13 @@ def joined(frames, worlds):
     ]
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+# Not shrunk: a world that fails is small as it is, and Spark takes seconds for each try.
+@settings(
+    max_examples=4,
+    deadline=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
 @given(worlds=st.lists(st.tuples(FEATURE_ROWS, LABEL_ROWS), min_size=40, max_size=40))
 def test_each_label_gets_what_a_loop_over_rows_finds(frames, zone, worlds):
     assert joined(frames, worlds) == [[expected(rows, key, at) for key, at in wanted] for rows, wanted in worlds]

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from feature_defs.features import ITEM_FEATURES, USER_FEATURES
@@ -89,7 +89,13 @@ def by_day(rows, key):
     return found
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+# Not shrunk: a world that fails is small as it is, and Spark takes seconds for each try.
+@settings(
+    max_examples=3,
+    deadline=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
 @given(batch=st.lists(worlds(), min_size=20, max_size=20))
 def test_counts_of_every_day_are_those_of_a_loop_over_days(frames, zone, batch):
     plays = [
