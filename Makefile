@@ -22,12 +22,12 @@ help: ## This list
 setup: .venv/installed ## Install the locked versions into .venv (0.7 GB fetched, 1.9 GB on disk) and Java 17
 
 .venv/installed: requirements.lock setup.cfg pyproject.toml
-	@infra/install-java
+	@infra/install-runtime
 	@echo "marquee: installing the locked packages into .venv: about 0.7 GB to fetch, 1.9 GB on disk"
 	@command -v $(PYTHON) >/dev/null || { echo "marquee: Python 3.11 is needed and there is no $(PYTHON); name yours with PYTHON=..." >&2; exit 69; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --python $(BIN)/python -r requirements.lock
 	@$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
 	@touch $@
 

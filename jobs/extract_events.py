@@ -51,13 +51,11 @@ def main(day: date, from_day: date | None = None) -> None:
             )
         for checked in extracted:
             lake.quarantine(checked)
-        for checked in extracted[:3]:
-            if checked.row_count:
-                found = validate(checked.table, checked.path, settings.data_docs, day, "extract_events")
-                checked.refuse_if_critical()
-                found.refuse_if_critical(checked.what)
+        rows = {checked.table: checked.path for checked in extracted if checked.row_count}
+        found = validate(rows, settings.data_docs, day, "extract_events")
         for checked in extracted:
             checked.refuse_if_critical()
+        found.refuse_if_critical(f"what was extracted for {day}")
         written = [lake.commit(checked) for checked in extracted]
     for one in written:
         for note in one.notes:

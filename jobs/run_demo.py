@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections import defaultdict
+from ctypes.util import find_library
 from datetime import date, timedelta
 from pathlib import Path
 from types import FrameType
@@ -44,7 +45,7 @@ _TRUTH_DAYS = 7
 _FACTORS = 32
 _ROOT = Path(__file__).resolve().parents[1]
 _MARK = ".marquee-demo"
-# Small jobs end before the JVM's second compiler has paid for itself.
+# Small jobs end before the JVM's second compiler has paid for itself; only vectors in plain Java cannot do without it.
 _SHORT_JOBS = {"spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1"}
 
 
@@ -68,7 +69,11 @@ def main(source: Literal["movielens", "none"] = "none", data: Path | None = None
     home = settings.home.absolute()
     report = home.parent / "demo.json"
     _make_anew(home)
-    environment = {**os.environ, "MARQUEE_HOME": str(home), "MARQUEE_SPARK_OPTIONS": json.dumps(_SHORT_JOBS)}
+    environment = {
+        **os.environ,
+        "MARQUEE_HOME": str(home),
+        "MARQUEE_SPARK_OPTIONS": json.dumps(_SHORT_JOBS if find_library("blas") else {}),
+    }
     steps: dict[str, float] = defaultdict(float)
 
     _job(environment, steps, "load_warehouse", "--source", source, "--data", str(data.absolute()))

@@ -51,7 +51,7 @@ def main(day: date, shard: str = "0/1") -> None:
                 count += batch.num_rows
         if count:
             found = validate(
-                RECOMMENDATION_SLOTS, path, settings.data_docs, day, f"write_lists-{shard.replace('/', '-of-')}"
+                {RECOMMENDATION_SLOTS: path}, settings.data_docs, day, f"write_lists-{shard.replace('/', '-of-')}"
             )
             found.refuse_if_critical(f"the lists of {day}, part {shard},")
         with open_store(settings.lists) as store:

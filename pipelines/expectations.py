@@ -8,6 +8,7 @@ import html
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -29,7 +30,7 @@ SPARK_ROWS = 2_000_000
 
 @dataclass(frozen=True)
 class Validated:
-    """What a suite found: the page that shows it, and each failed expectation as a sentence."""
+    """What the suites found: the page that shows it, and each failed expectation as a sentence."""
 
     page: Path
     expectation_count: int
@@ -79,19 +80,20 @@ def expectation_suite(table: Table) -> "ExpectationSuite":
     return gx.ExpectationSuite(name=table.name, expectations=expected)
 
 
-def validate(table: Table, path: Path, docs: Path, day: date, label: str, *, spark_rows: int = SPARK_ROWS) -> Validated:
-    """Hold the rows of a Parquet file against their table's suite and write the page that shows how they fared.
+def validate(
+    rows: Mapping[Table, Path], docs: Path, day: date, label: str, *, spark_rows: int = SPARK_ROWS
+) -> Validated:
+    """Hold the rows of Parquet files against their tables' suites and write the pages that show how they fared.
 
     Args:
-        table: what is declared of the rows.
-        path: the rows; read by pandas, or by Spark where they are more than `spark_rows`.
-        docs: the folder of all Data Docs; the page goes below it, and its `index.html` lists what is there.
+        rows: for each table a file of rows; read by pandas, or by Spark where they are more than `spark_rows`.
+        docs: the folder of all Data Docs; the pages go below it, and its `index.html` lists what is there.
         day: the day the rows are of.
-        label: what tells these rows from others of the table and day: a job, a shard.
-        spark_rows: how many rows pandas may hold.
+        label: what tells these rows from others of the day: a job, a shard.
+        spark_rows: how many rows of a table pandas may hold.
     """
     gx = great_expectations()
-    site = docs / str(day) / f"{table.name}-{label}"
+    site = docs / str(day) / label
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         context = gx.get_context(mode="ephemeral")
@@ -99,35 +101,38 @@ def validate(table: Table, path: Path, docs: Path, day: date, label: str, *, spa
         for name in list(context.get_site_names()):
             context.delete_data_docs_site(name)
         context.add_data_docs_site("local", _site(site))
-        suite = context.suites.add(expectation_suite(table))
-        frame, source = _frame(context, path, spark_rows)
-        batch = source.add_dataframe_asset(name=table.name).add_batch_definition_whole_dataframe(str(day))
-        definition = context.validation_definitions.add(gx.ValidationDefinition(name=label, data=batch, suite=suite))
-        checkpoint = context.checkpoints.add(gx.Checkpoint(name=label, validation_definitions=[definition]))
-        outcome = checkpoint.run(batch_parameters={"dataframe": frame})
+        results = []
+        for table, path in rows.items():
+            suite = context.suites.add(expectation_suite(table))
+            frame, source = _frame(context, table.name, path, spark_rows)
+            batch = source.add_dataframe_asset(name=table.name).add_batch_definition_whole_dataframe(str(day))
+            definition = gx.ValidationDefinition(name=table.name, data=batch, suite=suite)
+            context.validation_definitions.add(definition)
+            checkpoint = context.checkpoints.add(gx.Checkpoint(name=table.name, validation_definitions=[definition]))
+            outcome = checkpoint.run(batch_parameters={"dataframe": frame})
+            results += [(table, found) for one in outcome.run_results.values() for found in one.results]
         context.build_data_docs()
-    result = next(iter(outcome.run_results.values()))
-    failed = [found for found in result.results if not found.success]
+    failed = [(table, found) for table, found in results if not found.success]
     _write_index(docs)
     return Validated(
         page=site / "index.html",
-        expectation_count=len(result.results),
-        critical=tuple(_in_words(found) for found in failed if found.expectation_config.severity == "critical"),
-        warnings=tuple(_in_words(found) for found in failed if found.expectation_config.severity != "critical"),
+        expectation_count=len(results),
+        critical=tuple(_in_words(table, found) for table, found in failed if _is_critical(found)),
+        warnings=tuple(_in_words(table, found) for table, found in failed if not _is_critical(found)),
     )
 
 
-def _frame(context: Any, path: Path, spark_rows: int) -> tuple[Any, Any]:
+def _frame(context: Any, name: str, path: Path, spark_rows: int) -> tuple[Any, Any]:
     file = pq.ParquetFile(path)
     if file.metadata.num_rows > spark_rows:
-        source = context.data_sources.add_spark(name="lake")
+        source = context.data_sources.add_spark(name=name)
         return source.get_spark().read.parquet(str(path)), source
     rows = pq.read_table(path)
     # A list has no bounds for pandas: only whether it is there is asked.
     for position, column in enumerate(rows.schema):
         if pa.types.is_list(column.type):
             rows = rows.set_column(position, column.name, pc.list_value_length(rows.column(column.name)))
-    return rows.to_pandas(), context.data_sources.add_pandas(name="lake")
+    return rows.to_pandas(), context.data_sources.add_pandas(name=name)
 
 
 def _site(folder: Path) -> dict[str, Any]:
@@ -138,11 +143,15 @@ def _site(folder: Path) -> dict[str, Any]:
     }
 
 
-def _in_words(found: Any) -> str:
+def _is_critical(found: Any) -> bool:
+    return bool(found.expectation_config.severity == "critical")
+
+
+def _in_words(table: Table, found: Any) -> str:
     config, outcome = found.expectation_config, found.result
     column = config.kwargs.get("column") or ", ".join(config.kwargs.get("column_list", [])) or "row count"
     count = outcome.get("unexpected_count")
-    return f"{column}: {config.type}" + (f" ({count:,} rows)" if count is not None else "")
+    return f"{table.name}.{column}: {config.type}" + (f" ({count:,} rows)" if count is not None else "")
 
 
 def _write_index(docs: Path) -> None:

@@ -28,7 +28,7 @@ def event(number: int, **changes: object) -> dict:
 def validated(tmp_path: Path, rows: list[dict], **settings: int) -> Validated:
     table = pa.Table.from_pylist(rows, arrow_schema(EVENTS))
     with check_rows(EVENTS, table, DAY) as checked:
-        return validate(EVENTS, checked.path, tmp_path / "docs", DAY, "test", **settings)
+        return validate({EVENTS: checked.path}, tmp_path / "docs", DAY, "test", **settings)
 
 
 @pytest.mark.parametrize("table", ALL_TABLES, ids=lambda table: table.name)
@@ -46,7 +46,7 @@ def test_good_rows_pass_and_leave_a_page(tmp_path: Path) -> None:
     assert (found.critical, found.warnings) == ((), ())
     assert found.page.exists()
     index = (tmp_path / "docs" / "index.html").read_text()
-    assert "2026-01-31/events-test/index.html" in index
+    assert "2026-01-31/test/index.html" in index
 
 
 def test_bad_rows_are_named_by_column_and_count(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_bad_rows_are_named_by_column_and_count(tmp_path: Path) -> None:
     words = " ".join(found.critical)
     for column in ("watched_share", "kind", "user_id"):
         assert f"{column}: " in words
-    with pytest.raises(DataError, match="does not meet its expectations: user_id"):
+    with pytest.raises(DataError, match=r"does not meet its expectations: events.user_id"):
         found.refuse_if_critical("events of 2026-01-31")
 
 
@@ -74,7 +74,7 @@ def test_lists_among_the_columns_are_no_hindrance(tmp_path: Path) -> None:
     row = {"item_id": 1, "title": "A", "genres": ["War"], "kind": "video", "published_at": NOON}
     table = pa.Table.from_pylist([{**row, "moderation_state": "approved"}], arrow_schema(ITEMS))
     with check_rows(ITEMS, table, DAY) as checked:
-        assert validate(ITEMS, checked.path, tmp_path / "docs", DAY, "test").critical == ()
+        assert validate({ITEMS: checked.path}, tmp_path / "docs", DAY, "test").critical == ()
 
 
 def test_a_list_with_a_title_twice_does_not_go_out(tmp_path: Path) -> None:
@@ -82,5 +82,5 @@ def test_a_list_with_a_title_twice_does_not_go_out(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([{**place, "slot": 0}, {**place, "slot": 1}], arrow_schema(RECOMMENDATION_SLOTS))
     path = tmp_path / "slots.parquet"
     pa.parquet.write_table(table, path)
-    found = validate(RECOMMENDATION_SLOTS, path, tmp_path / "docs", DAY, "test")
-    assert any(sentence.startswith("user_id, item_id: ") for sentence in found.critical)
+    found = validate({RECOMMENDATION_SLOTS: path}, tmp_path / "docs", DAY, "test")
+    assert any(sentence.startswith("recommendation_slots.user_id, item_id: ") for sentence in found.critical)
