@@ -27,7 +27,7 @@ from pipelines.local_servers import (
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 180
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 2.0
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -220,7 +220,7 @@ def _settings(home: Path, root: Path, python: Path, port: int, schedule: bool) -
         "scheduler": {
             "use_job_schedule": schedule,
             # The pause between looks for work: with one second a task waits half of it on average, between any two.
-            "scheduler_idle_sleep_time": 0.1,
+            "scheduler_idle_sleep_time": 0.5,
             # How often the tasks of a scheduler that was killed are looked for (300 seconds unless said).
             "orphaned_tasks_check_interval": 15,
             # A task whose process is gone, after a power cut say, is tried again this soon (300 seconds unless said).

@@ -203,7 +203,7 @@ class Lake:
             return None
         # Not `delta.to_pyarrow_dataset()`: its file system calls back into Python from Arrow's threads, and a process
         # that ends while one of them still runs is aborted (deltalake 1.6.6, pyarrow 25: one run in three).
-        system, prefix = self._file_system()
+        system, prefix = self.file_system()
         return ds.dataset(
             [f"{prefix}/{table.name}/{file}" for file in _relative(delta)],
             schema=arrow_schema(table).append(pa.field("day", pa.date32())),
@@ -222,7 +222,7 @@ class Lake:
             return []
         bounds = [("day", ">=", str(first_day))] if first_day else []
         bounds += [("day", "<=", str(last_day))] if last_day else []
-        return sorted(delta.file_uris(bounds or None))
+        return sorted(delta.file_uris(file_pruning_predicate=bounds or None))
 
     def version(self, table: Table) -> int | None:
         """The newest version, or `None` if the table was never written."""
@@ -306,7 +306,7 @@ class Lake:
         """The root of a table's files."""
         return f"{self.root.rstrip('/')}/{table.name}"
 
-    def _file_system(self) -> tuple[pafs.FileSystem, str]:
+    def file_system(self) -> tuple[pafs.FileSystem, str]:
         """Arrow's own file system for the root, and the root's path in it."""
         if "://" not in self.root:
             return pafs.LocalFileSystem(), str(Path(self.root).absolute())

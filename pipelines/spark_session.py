@@ -4,8 +4,10 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from pipelines.errors import UnavailableError
@@ -37,7 +39,8 @@ def spark_session(
         "spark.log.level": "ERROR",
         # Days are UTC days, wherever the machine stands.
         "spark.sql.session.timeZone": "UTC",
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",
+        # The plan of an iterative job is deep, and is walked by recursion.
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Xss4m",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         # 200 partitions cost seconds where the data has megabytes; adaptive execution joins what is too small.
         "spark.sql.shuffle.partitions": "8" if master.startswith("local") else "200",
@@ -57,5 +60,16 @@ def spark_session(
         raise UnavailableError(f"Spark at {master} cannot be started: {str(error).splitlines()[0][:200]}") from error
     try:
         yield spark
+    except (Py4JError, PySparkException, ConnectionError) as error:
+        raise UnavailableError(f"Spark failed in {name}: {_cause(error)}") from error
     finally:
-        spark.stop()
+        # Where its JVM has died there is nothing left to stop.
+        with suppress(Py4JError, ConnectionError):
+            spark.stop()
+
+
+def _cause(error: Exception) -> str:
+    """The line of a Java stack trace that says what happened."""
+    lines = [line.strip().removeprefix(": ") for line in str(error).splitlines() if line.strip()]
+    said = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (said or lines[1:2] or lines or ["its process ended"])[-1][:300]

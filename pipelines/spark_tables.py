@@ -91,8 +91,9 @@ def _parts(system: pafs.FileSystem, path: str, table: Table) -> ds.Dataset:
 def _staging(lake: Lake) -> Iterator[tuple[pafs.FileSystem, str, str]]:
     """A fresh folder beside the lake: Arrow's file system, the path in it, and the name Spark knows it by."""
     if "://" in lake.root:
-        uri = f"{lake.root.rstrip('/')}-staging/{uuid.uuid4().hex}"
-        system, path = pafs.FileSystem.from_uri(uri)
+        system, root = lake.file_system()
+        name = f"-staging/{uuid.uuid4().hex}"
+        uri, path = lake.root.rstrip("/") + name, root + name
         try:
             yield system, path, _for_spark(uri)
         finally:

@@ -21,6 +21,8 @@ def ratings(interactions: DataFrame) -> DataFrame:
 def train_als(rated: DataFrame, configuration: AlsConfiguration) -> AlsModel:
     """Factorise; the confidence of a title is 1 + alpha * watched share.
 
+    Where the session has a checkpoint folder, every tenth iteration is laid down there, which keeps the plan short.
+
     Args:
         rated: `user_id`, `item_id`, `watched_share`, each pair once.
         configuration: how to learn.
@@ -28,6 +30,7 @@ def train_als(rated: DataFrame, configuration: AlsConfiguration) -> AlsModel:
     Raises:
         DataError: if there is nothing to learn from.
     """
+    rated = rated.cache()
     users, items = _numbered(rated, "user_id"), _numbered(rated, "item_id")
     item_ids = items.orderBy("item_index").select("item_id").toArrow().column("item_id").to_numpy().astype(np.int64)
     if not len(item_ids):
@@ -44,8 +47,6 @@ def train_als(rated: DataFrame, configuration: AlsConfiguration) -> AlsModel:
         seed=configuration.seed,
         numUserBlocks=configuration.blocks,
         numItemBlocks=configuration.blocks,
-        # Checkpoints cut the lineage of hundreds of iterations; there are few.
-        checkpointInterval=-1,
     )
     numbered = rated.join(users, "user_id").join(F.broadcast(items), "item_id")
     parts = numbered.repartition(configuration.blocks, "user_index")
