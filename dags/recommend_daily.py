@@ -80,7 +80,7 @@ with DAG(
         "shard_count": Param(
             2, type="integer", minimum=1, maximum=1024, description="Parts that users are split into for scoring."
         ),
-        "factors": Param(64, type="integer", minimum=4, maximum=512, description="Length of an ALS vector."),
+        "factors": Param(64, type="integer", minimum=4, maximum=64, description="Length of an ALS vector."),
         "iterations": Param(10, type="integer", minimum=1, maximum=50, description="Rounds of ALS."),
         "promote": Param(
             True, type="boolean", description="Let the challenger become champion if it passes its gates."

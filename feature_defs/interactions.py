@@ -23,8 +23,8 @@ def _happened(what: str) -> Field:
 INTERACTIONS = Table(
     name="interactions",
     description=(
-        "Events of a day of receipt, one row for each user, title and occasion; duplicates removed. Users who had opted "
-        "out of personalisation on that day are not among them."
+        "Events of a day of receipt, one row for each user, title and occasion; duplicates removed. Users who had "
+        "opted out of personalisation on that day are not among them."
     ),
     fields=(
         USER_ID,

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from ctypes.util import find_library
 from datetime import date, timedelta
 from pathlib import Path
@@ -80,17 +81,23 @@ def main(source: Literal["movielens", "none"] = "none", data: Path | None = None
     }
     steps: dict[str, float] = defaultdict(float)
 
-    _job(environment, steps, "load_warehouse", "--source", source, "--data", str(data.absolute()))
-    with open_warehouse(settings.warehouse) as warehouse:
-        bounds = warehouse.days(EVENTS)
-    if bounds is None or (bounds[1] - bounds[0]).days < _NIGHTS + _TRUTH_DAYS:
-        raise DataError(f"{data} holds too few days of events for a demo")
-    first_day, last_day = bounds
-    first_night = last_day - timedelta(days=_NIGHTS - 1)
-    past = ["--from-day", str(first_day), "--day", str(first_night - timedelta(days=1))]
-    _job(environment, steps, "extract_events", *past)
-    _job(environment, steps, "build_features", *past)
-    _nights(home, environment, steps, first_night, last_day)
+    # Airflow takes half a minute to start, mostly on one core: the past is loaded meanwhile.
+    with ThreadPoolExecutor(1) as beside:
+        starting = beside.submit(
+            airflow_runs.start,
+            home / "airflow",
+            _ROOT,
+            python=Path(sys.executable),
+            port=free_port(),
+            environment=environment,
+            schedule=False,
+        )
+        try:
+            first_night, last_day = _load_past(settings.warehouse, environment, steps, source, data)
+            _nights(starting.result(), steps, first_night, last_day)
+        finally:
+            if starting.exception() is None:
+                airflow_runs.stop(starting.result())
 
     lake = Lake(settings.lake, settings.lake_options)
     days = [first_night + timedelta(days=number) for number in range(_NIGHTS)]
@@ -142,35 +149,41 @@ def _job(environment: dict[str, str], steps: dict[str, float], name: str, *argum
     steps[name] += time.monotonic() - started
 
 
-def _nights(home: Path, environment: dict[str, str], steps: dict[str, float], first_day: date, last_day: date) -> None:
-    say(f"\nStarting Airflow to run {_DAG} for {first_day} to {last_day}")
+def _load_past(
+    place: str, environment: dict[str, str], steps: dict[str, float], source: str, data: Path
+) -> tuple[date, date]:
+    """Fill the warehouse and bring all but the last days into the lake; returns the first night and the last."""
+    _job(environment, steps, "load_warehouse", "--source", source, "--data", str(data.absolute()))
+    with open_warehouse(place) as warehouse:
+        bounds = warehouse.days(EVENTS)
+    if bounds is None or (bounds[1] - bounds[0]).days < _NIGHTS + _TRUTH_DAYS:
+        raise DataError(f"{data} holds too few days of events for a demo")
+    first_day, last_day = bounds
+    first_night = last_day - timedelta(days=_NIGHTS - 1)
+    past = ["--from-day", str(first_day), "--day", str(first_night - timedelta(days=1))]
+    _job(environment, steps, "extract_events", *past)
+    _job(environment, steps, "build_features", *past)
+    return first_night, last_day
+
+
+def _nights(airflow: airflow_runs.LocalAirflow, steps: dict[str, float], first_day: date, last_day: date) -> None:
+    """Let Airflow run the last days, one after another, and show each task as it ends."""
+    say(f"\nAirflow runs {_DAG} for {first_day} to {last_day}")
     started = time.monotonic()
-    airflow = airflow_runs.start(
-        home / "airflow",
-        _ROOT,
-        python=Path(sys.executable),
-        port=free_port(),
-        environment=environment,
-        schedule=False,
-    )
-    try:
-        steps["start airflow"] += time.monotonic() - started
-        params = {
-            "truth_days": _TRUTH_DAYS,
-            "factors": _FACTORS,
-            "iterations": _ITERATIONS,
-            "promote": True,
-            "publish": True,
-        }
-        runs = airflow_runs.backfill(airflow, _DAG, first_day=first_day, last_day=last_day, params=params)
-        for change in airflow_runs.task_changes(airflow, _DAG, runs):
-            if change.state not in {"success", "failed", "up_for_retry"} or change.seconds is None:
-                continue
-            steps[change.task_id] += change.seconds
-            part = f" {change.map_index}" if change.map_index >= 0 else ""
-            say(f"  {time.monotonic() - started:5.0f} s  {change.day}  {change.task_id + part:<26}{change.state}")
-    finally:
-        airflow_runs.stop(airflow)
+    params = {
+        "truth_days": _TRUTH_DAYS,
+        "factors": _FACTORS,
+        "iterations": _ITERATIONS,
+        "promote": True,
+        "publish": True,
+    }
+    runs = airflow_runs.backfill(airflow, _DAG, first_day=first_day, last_day=last_day, params=params)
+    for change in airflow_runs.task_changes(airflow, _DAG, runs):
+        if change.state not in {"success", "failed", "up_for_retry"} or change.seconds is None:
+            continue
+        steps[change.task_id] += change.seconds
+        part = f" {change.map_index}" if change.map_index >= 0 else ""
+        say(f"  {time.monotonic() - started:5.0f} s  {change.day}  {change.task_id + part:<26}{change.state}")
 
 
 def _show_users(home: Path, environment: dict[str, str], lake: Lake, day: date) -> None:

@@ -1,5 +1,6 @@
 """A small world on disk, and its nights run as a person would: job by job, each a process of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -24,6 +25,12 @@ USERS_COUNT, ITEMS_COUNT = 60, 60
 # Before the last two days everything is past; each of them is a night.
 NIGHTS = (FIRST_DAY + timedelta(DAYS - 2), FIRST_DAY + timedelta(DAYS - 1))
 SHARDS = ("0/2", "1/2")
+# Small jobs end before the JVM's second compiler has paid for itself.
+SHORT_JOBS = {
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Xss4m -XX:TieredStopAtLevel=1",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.default.parallelism": "2",
+}
 
 
 def write_world(folder: Path) -> None:
@@ -75,6 +82,7 @@ class Night:
             "MARQUEE_HOME": str(self.home),
             "MARQUEE_SPARK_MASTER": "local[2]",
             "MARQUEE_SPARK_MEMORY": "1g",
+            "MARQUEE_SPARK_OPTIONS": json.dumps(SHORT_JOBS),
             **variables,
         }
         command = [sys.executable, "-m", f"jobs.{job}", *map(str, arguments)]
