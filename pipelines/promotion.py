@@ -50,7 +50,7 @@ def champion(lake: Lake) -> Decision | None:
 
 
 def decide(lake: Lake, run_id: str, day: date, challenger: str, verdict: Verdict) -> Decision:
-    """Record what was decided of a run's challenger; the same decision again is recorded once.
+    """Record what was decided of a run's challenger; the same again, or a champion promoted, is not recorded twice.
 
     Raises:
         RefusedError: if somebody else decided at the same time.
@@ -67,6 +67,8 @@ def decide(lake: Lake, run_id: str, day: date, challenger: str, verdict: Verdict
         verdict.is_promoted,
         verdict.reasons,
     )
+    if before and verdict.is_promoted and before.challenger == challenger:
+        return before
     if last and (last.run_id, last.challenger, last.is_promoted) == (run_id, challenger, verdict.is_promoted):
         return last
     row = {

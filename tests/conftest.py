@@ -1,11 +1,16 @@
 """One Spark for all tests of a process, in a place where some days have 23 and some 25 hours."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.spark_session import spark_session
+
+# PySpark takes a main module without a file, as that of a pytest-xdist worker, for a doctest, and ends the process.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = __file__
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ def steps_of_night(day: date) -> list[tuple[str, ...]]:
     at = ("--day", str(day))
     return [
         ("extract_events", *at),
-        ("open_run", *at, "--truth-days", "1", "--als.factors", "8", "--als.iterations", "5"),
+        ("open_run", *at, "--truth-days", "1", "--als.factors", "8", "--als.alpha", "10"),
         ("build_features", *at),
         ("train_als", *at),
         ("evaluate_models", *at),
