@@ -28,6 +28,7 @@ from pipelines.local_servers import (
 _HOST = "127.0.0.1"
 _START_SECONDS = 180
 _POLL_SECONDS = 2.0
+_ASK_TIMES, _ASK_AGAIN_SECONDS = 12, 5.0
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -122,22 +123,27 @@ def backfill(
         UnavailableError: if the DAG has not been read or Airflow does not answer.
     """
     _wait_for_dag(airflow, dag_id)
-    _give_up_earlier(airflow, dag_id)
-    _call(airflow, "PATCH", f"/dags/{dag_id}", {"is_paused": False})
-    _call(
-        airflow,
-        "POST",
-        "/backfills",
-        {
-            "dag_id": dag_id,
-            "from_date": f"{first_day}T00:00:00Z",
-            # A day's run stands at an hour of that day.
-            "to_date": f"{last_day}T23:59:59Z",
-            "max_active_runs": 1,
-            "reprocess_behavior": "completed",
-            "dag_run_conf": dict(params),
-        },
-    )
+    wanted = {
+        "dag_id": dag_id,
+        "from_date": f"{first_day}T00:00:00Z",
+        # A day's run stands at an hour of that day.
+        "to_date": f"{last_day}T23:59:59Z",
+        "max_active_runs": 1,
+        "reprocess_behavior": "completed",
+        "dag_run_conf": dict(params),
+    }
+    for tries_left in reversed(range(_ASK_TIMES)):
+        try:
+            _give_up_earlier(airflow, dag_id)
+            _call(airflow, "PATCH", f"/dags/{dag_id}", {"is_paused": False})
+            _call(airflow, "POST", "/backfills", wanted)
+        except UnavailableError:
+            # SQLite lets one write at a time, and Airflow's own processes write while they settle in.
+            if not tries_left:
+                raise
+            time.sleep(_ASK_AGAIN_SECONDS)
+        else:
+            break
     runs = _runs(airflow, dag_id, first_day, last_day)
     if not runs:
         raise UsageError(f"{dag_id} has no complete day from {first_day} to {last_day}")
