@@ -124,6 +124,7 @@ def test_stopping_twice_does_no_harm(start):
     server = start("import time; time.sleep(600)")
     stop_servers([server])
     stop_servers([server])
+    assert not server.is_running
 
 
 def test_a_taken_port_is_refused_and_a_free_one_is_not():
@@ -140,5 +141,7 @@ def test_a_taken_port_is_refused_and_a_free_one_is_not():
 
 def test_a_free_port_can_be_listened_on():
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", free_port()))
+        port = free_port()
+        listener.bind(("127.0.0.1", port))
         listener.listen()
+        assert listener.getsockname() == ("127.0.0.1", port)
