@@ -4,7 +4,17 @@ from feature_defs.declarations import Array, Between, Dtype, Field, NotNull, Tab
 from feature_defs.entities import ITEM_ID, USER_ID
 
 # Why a title may be in a list; the position is the code in the packed list.
-SOURCES = ("most_popular", "trending", "als")
+SOURCES = (
+    "most_popular",
+    "trending",
+    "als",
+    "towers",
+    "item_item",
+    "content",
+    "next_episode",
+    "new_title",
+    "cohort",
+)
 # The reason is an index into the history that the list carries; this one says that there is none.
 NO_REASON = 255
 HISTORY_LENGTH = 40
