@@ -1,8 +1,10 @@
 """### Every user's list of recommendations, made anew each night
 
 **What it does.** In the night after day D it loads what the endpoint answered and heard into the warehouse, extracts
-the events received on D, builds features, trains ALS, judges the challenger beside the champion on days that neither
-has seen, promotes the winner, scores every user with the champion, writes the lists and moves the live pointer to them.
+the events received on D, builds features, embeds the texts of new titles, trains ALS and the two towers, puts them
+together with the ranker of `retrain_weekly` into one model set, judges it beside the champion on days that neither has
+seen, promotes the winner, makes every user's list with the champion (retrieve 500, rank, diversify, keep 200), writes
+the lists and moves the live pointer to them.
 Each task is one shell command; its task id is the job's name and its file is `jobs/NAME.py`.
 
 **Which day.** D is the day on which the run's data interval starts. The run of D starts at 02:00 UTC on D+1, two hours
@@ -80,6 +82,7 @@ with DAG(
         "shard_count": Param(
             2, type="integer", minimum=1, maximum=1024, description="Parts that users are split into for scoring."
         ),
+        "epochs": Param(12, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
         "factors": Param(64, type="integer", minimum=4, maximum=64, description="Length of an ALS vector."),
         "iterations": Param(10, type="integer", minimum=1, maximum=50, description="Rounds of ALS."),
         "promote": Param(
@@ -105,14 +108,24 @@ with DAG(
         "--shard-count {{ params.shard_count | quote }}",
         "--als.factors {{ params.factors | quote }}",
         "--als.iterations {{ params.iterations | quote }}",
+        "--towers.epochs {{ params.epochs | quote }}",
         output_processor=shards_of_run,
     )
 
     # Interactions, user and item features, as they were known at the cut.
     build_features = job("build_features", DAY)
 
+    # Text vectors of titles that are new or were changed.
+    embed_items = job("embed_items", DAY)
+
     # User and item factors, on Spark.
     train_als = job("train_als", DAY, execution_timeout=timedelta(hours=4))
+
+    # Two towers, on a GPU where there is one.
+    train_towers = job("train_towers", DAY, execution_timeout=timedelta(hours=8))
+
+    # All of it, with the newest ranker, as one unit named by its digest.
+    assemble_models = job("assemble_models", DAY)
 
     # Challenger beside champion, on days that neither has seen.
     evaluate_models = job("evaluate_models", DAY)
@@ -126,19 +139,16 @@ with DAG(
     # The same shards into the store, under the run id; nobody is served them yet.
     write_lists = job_for_each(open_run.output, "write_lists", DAY)
 
+    # What serving needs beside lists: titles, neighbours, lists of cohorts, what trends, rules.
+    build_snapshot = job("build_snapshot", DAY)
+
     # Counted, read back, and only then live.
     publish_recommendations = job("publish_recommendations", DAY + ALLOW_OLDER + flag("publish"))
 
     # Each task follows what it reads. Publishing waits for every shard: a reader never meets a run that lacks users.
-    chain(
-        load_events,
-        extract_events,
-        open_run,
-        build_features,
-        train_als,
-        evaluate_models,
-        promote_models,
-        score_users,
-        write_lists,
-        publish_recommendations,
-    )
+    chain(load_events, extract_events, open_run, [build_features, embed_items])
+    chain(build_features, train_als, assemble_models)
+    chain([build_features, embed_items], train_towers, assemble_models)
+    chain(assemble_models, evaluate_models, promote_models, [score_users, build_snapshot])
+    chain(score_users, write_lists)
+    chain([write_lists, build_snapshot], publish_recommendations)

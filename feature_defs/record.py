@@ -5,12 +5,20 @@ from feature_defs.declarations import Between, Dtype, Field, NotNull, OneOf, Tab
 _RUN_ID = Field("run_id", Dtype.STRING, "The day and a digest of input versions, code and configuration.", (NotNull(),))
 _RUN_DAY = Field("run_day", Dtype.DATE, "The day whose night the run is of.", (NotNull(),))
 
+CADENCES = ("daily", "weekly")
+
 RUNS = Table(
     name="runs",
     description="Runs that were opened: what they read and how they are configured.",
     fields=(
         _RUN_ID,
         _RUN_DAY,
+        Field(
+            "cadence",
+            Dtype.STRING,
+            "Of which DAG: daily makes lists, weekly a ranker.",
+            (NotNull(), OneOf(CADENCES)),
+        ),
         Field(
             "attempt",
             Dtype.INT64,
@@ -48,11 +56,19 @@ EVALUATIONS = Table(
     fields=(
         _RUN_ID,
         _RUN_DAY,
-        Field("role", Dtype.STRING, "challenger, champion or most_popular.", (NotNull(),)),
+        Field(
+            "role",
+            Dtype.STRING,
+            "challenger, champion, or a reference: part of the challenger, or most_popular.",
+            (NotNull(),),
+        ),
         Field("model_set", Dtype.STRING, "The model set judged; null for most popular."),
         Field("metric", Dtype.STRING, "Name of the metric.", (NotNull(),)),
         Field(
-            "segment", Dtype.STRING, "Whose users: all, under_5_events, 5_to_20_events, over_20_events.", (NotNull(),)
+            "segment",
+            Dtype.STRING,
+            "Whose users: all, under_5_events, 5_to_20_events, over_20_events; or new_titles: all, finding new ones.",
+            (NotNull(),),
         ),
         Field("user_count", Dtype.INT64, "Users with something to find.", (NotNull(), Between(0))),
         Field("value", Dtype.FLOAT64, "Mean over users."),

@@ -1,4 +1,4 @@
-"""Challenger beside champion and most popular: python -m jobs.evaluate_models --day 2026-01-31
+"""Challenger beside champion, its own parts and most popular: python -m jobs.evaluate_models --day 2026-01-31
 
 On the days held out, which none of them learned from, with equal histories for all.
 """
@@ -7,13 +7,17 @@ from datetime import date, timedelta
 
 from feature_defs.interactions import COMPLETE_SHARE, INTERACTIONS
 from feature_defs.record import EVALUATIONS
-from pipelines.catalogue import read_titles
+from pipelines.catalogue import read_catalogue
 from pipelines.command_line import run, say
-from pipelines.evaluation.comparison import CANDIDATES, Catalogue, Judged, compare, new_to_each
+from pipelines.digested_files import DigestedFiles
+from pipelines.evaluation.comparison import CANDIDATES, Judged, Measures, compare, new_to_each
+from pipelines.evaluation.stages import lists_by_stage
 from pipelines.histories import read_histories, read_opted_out, read_popularity
+from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
 from pipelines.lake import Lake
-from pipelines.lists.ranking import most_popular, rank
-from pipelines.models.model_sets import ModelSets
+from pipelines.lists.funnel import retrieval_for
+from pipelines.lists.ranking import most_popular
+from pipelines.models.model_set import ModelSet
 from pipelines.promotion import champion
 from pipelines.runs import last_step, run_of, step
 from pipelines.settings import read_settings
@@ -28,45 +32,56 @@ def main(day: date) -> None:
     settings = read_settings()
     lake = Lake(settings.lake, settings.lake_options)
     this_run = run_of(lake, day)
-    learned_until = day - timedelta(days=this_run.configuration.truth_days)
-    challenger = str(last_step(lake, this_run, "train_als")["writes"]["model_set"])
-    gate = this_run.configuration.gate
+    configuration = this_run.configuration
+    learned_until = day - timedelta(days=configuration.truth_days)
+    challenger = str(last_step(lake, this_run, "assemble_models")["writes"]["model_set"])
+    gate = configuration.gate
     with step(lake, this_run, "evaluate_models") as work:
         work.reads = {INTERACTIONS.name: lake.version(INTERACTIONS) or 0}
         opted_out = read_opted_out(lake, day)
         histories = read_histories(lake, learned_until, opted_out=opted_out)
         later = read_histories(lake, day, first_day=learned_until + timedelta(days=1), opted_out=opted_out)
         popularity = read_popularity(lake, learned_until)
-        titles = read_titles(lake, day)
+        catalogue = read_catalogue(lake, day)
+        eligible = catalogue.item_ids[catalogue.may_be_shown]
         truth = new_to_each(later, histories, COMPLETE_SHARE)
         known = histories.of(truth.user_ids)
-        judged = {"most_popular": Judged(most_popular(known, popularity.most_popular(), titles.eligible, CANDIDATES))}
-        sets = ModelSets(settings.models)
+        users = read_users(lake, day)
+        user_features = read_user_features(lake, learned_until, known.user_ids)
+        item_features = read_item_features(lake, learned_until, catalogue)
+        judged = {"most_popular": Judged(most_popular(known, popularity.most_popular(), eligible, CANDIDATES))}
+        sets = DigestedFiles(settings.models)
         now = champion(lake)
         for role, digest in (("challenger", challenger), ("champion", now.challenger if now else None)):
             if digest is None:
                 say("there is no champion yet: the challenger is held against most popular")
                 continue
-            model_set = sets.load(digest)
+            model_set = ModelSet.from_files(sets.load(digest))
             if model_set.learned_until > learned_until:
                 say(f"the champion learned until {model_set.learned_until}: it is not judged on what it learned from")
                 continue
-            als = model_set.als
-            lists = rank(als, als.encode(known), known, popularity, titles.eligible, CANDIDATES)
-            judged[role] = Judged(lists.item_ids, digest)
-        catalogue = Catalogue(
-            size=len(titles.eligible),
-            most_popular=popularity.most_popular(),
-            item_ids=popularity.item_ids,
-            play_counts=popularity.play_counts,
-            user_count=len(histories.user_ids),
-            genres=titles.genres,
-        )
+            text = read_text_vectors(lake, catalogue, model_set.text_encoder)
+            lists = lists_by_stage(
+                model_set,
+                retrieval_for(model_set, catalogue, text, popularity),
+                known,
+                users,
+                user_features,
+                item_features,
+                popularity,
+                learned_until,
+                configuration.funnel,
+            )
+            judged[role] = Judged(lists.pop("funnel"), digest)
+            if role == "challenger":
+                # Its parts stand beside it, so that what each stage adds can be seen.
+                judged |= {part: Judged(ranking, digest) for part, ranking in lists.items()}
+        measures = Measures(popularity, len(histories.user_ids), catalogue)
         rows = compare(
             judged,
             truth,
             histories,
-            catalogue,
+            measures,
             run_id=this_run.run_id,
             day=day,
             resamples=gate.resamples,

@@ -1,7 +1,8 @@
-"""Fill the warehouse from MovieLens or from your own files.
+"""Fill the warehouse from MovieLens, from your own files or with a simulated service.
 
     python -m jobs.load_warehouse --source movielens --data /path/to/ml-100k
     python -m jobs.load_warehouse --source files --data /path/to/folder
+    python -m jobs.load_warehouse --source simulated --users 2000 --titles 800 --days 60 --seed 1
 
 Replaces events, items, users, protected attributes and answers of the configured warehouse (`MARQUEE_WAREHOUSE`), all
 or nothing: until it is done, and if it fails or is killed, the warehouse is as it was.
@@ -13,6 +14,9 @@ a user's first known time are put 30 seconds apart (`pipelines.warehouse.moviele
 
 Files: `events`, `items`, `users` and perhaps `protected_attributes`, each as .parquet or .csv, with the columns that
 `feature_defs` declares; those that may be null may be absent (`pipelines.warehouse.files`).
+
+Simulated: a service whose users have known preferences, with impressions and propensities; the same flags give the same
+rows every time. The last day is always 2026-06-30 (`pipelines.simulation`).
 """
 
 import json
@@ -22,25 +26,48 @@ from typing import Literal
 
 from feature_defs.tables import WAREHOUSE_TABLES
 from pipelines.command_line import run
+from pipelines.errors import UsageError
 from pipelines.settings import read_settings
+from pipelines.simulation.configuration import WorldConfiguration
+from pipelines.simulation.tables import simulated_tables
 from pipelines.warehouse.admission import admit
 from pipelines.warehouse.files import read_files
 from pipelines.warehouse.movielens import read_movielens
 from pipelines.warehouse.open import open_for_loading
 
 
-def main(source: Literal["movielens", "files"], data: Path) -> None:
+def main(
+    source: Literal["movielens", "files", "simulated"],
+    data: Path | None = None,
+    users: int = 2000,
+    titles: int = 800,
+    days: int = 60,
+    seed: int = 1,
+) -> None:
     """Replace the tables of the warehouse.
 
     Args:
         source: what kind of data it is.
-        data: the folder that holds it.
+        data: the folder that holds it; not for simulated data.
+        users: how many users to simulate.
+        titles: how many titles to simulate.
+        days: how many days to simulate.
+        seed: from which all simulated rows follow.
     """
     settings, started = read_settings(), time.monotonic()
-    print(f"reading {data}", flush=True)
-    if source == "movielens":
+    if source == "simulated":
+        if data is not None:
+            raise UsageError("--source simulated reads no data: leave out --data")
+        configuration = WorldConfiguration(users, titles, days, seed=seed)
+        print(f"simulating {users:,} users and {titles:,} titles for {days:,} days", flush=True)
+        batches = dict(simulated_tables(configuration))
+    elif data is None:
+        raise UsageError(f"--source {source} needs --data, the folder that holds the data")
+    elif source == "movielens":
+        print(f"reading {data}", flush=True)
         batches = {table: iter(rows.to_batches()) for table, rows in read_movielens(data).items()}
     else:
+        print(f"reading {data}", flush=True)
         batches = dict(read_files(data))
     rows = {table: admit(table, batches.get(table, iter(()))) for table in WAREHOUSE_TABLES}
     print(f"loading {settings.warehouse}", flush=True)

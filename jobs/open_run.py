@@ -5,7 +5,7 @@ Everything after it needs `--day` alone. The last line names the run and the sha
 """
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -21,16 +21,21 @@ from pipelines.stores.open import open_store
 Configuration = Annotated[RunConfiguration, tyro.conf.arg(name="")]
 
 
-def main(day: date, configuration: Configuration = RunConfiguration()) -> None:  # noqa: B008  (frozen)
+def main(
+    day: date,
+    cadence: Literal["daily", "weekly"] = "daily",
+    configuration: Configuration = RunConfiguration(),  # noqa: B008  (frozen)
+) -> None:
     """Open an attempt at a day's run.
 
     Args:
         day: the day of receipt whose night this is.
+        cadence: daily runs make lists, weekly ones a ranker.
         configuration: all hyperparameters of the run.
     """
     settings = read_settings()
     lake = Lake(settings.lake, settings.lake_options)
-    planned = plan_run(lake, day, check_configuration(configuration))
+    planned = plan_run(lake, day, check_configuration(configuration), cadence)
     with open_store(settings.lists) as store:
         opened = record_run(lake, planned, store.open_attempt(planned.run_id))
     with step(lake, opened, "open_run") as work:

@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 
 from feature_defs.record import EVALUATIONS
 from pipelines.command_line import run, say, say_result
+from pipelines.digested_files import DigestedFiles
 from pipelines.evaluation.comparison import held_against
 from pipelines.evaluation.gate import metric_gate
 from pipelines.lake import Lake
-from pipelines.models.model_sets import ModelSets
+from pipelines.models.model_set import ModelSet
 from pipelines.promotion import champion, decide, with_day_in_order
 from pipelines.runs import last_step, run_of, step
 from pipelines.settings import read_settings
@@ -33,12 +34,13 @@ def main(day: date, promote: bool = True, allow_older: bool = False) -> None:
     if not promote:
         say_result({"job": "promote_models", "run_id": this_run.run_id, "verdict": "not asked for"})
         return
-    challenger = str(last_step(lake, this_run, "train_als")["writes"]["model_set"])
+    challenger = str(last_step(lake, this_run, "assemble_models")["writes"]["model_set"])
     last_step(lake, this_run, "evaluate_models")
     with step(lake, this_run, "promote_models") as work:
         rows = lake.read(EVALUATIONS, day, day, where=pc.field("run_id") == this_run.run_id).to_pylist()
         gate = this_run.configuration.gate
-        ModelSets(settings.models).load(challenger)  # what cannot be loaded is not promoted
+        models = DigestedFiles(settings.models)
+        ModelSet.from_files(models.load(challenger))  # what cannot be loaded is not promoted
         verdict = metric_gate(held_against(rows, gate.metric), gate)
         verdict = with_day_in_order(verdict, day, champion(lake), allow_older=allow_older)
         decision = decide(lake, this_run.run_id, day, challenger, verdict)
@@ -49,10 +51,10 @@ def main(day: date, promote: bool = True, allow_older: bool = False) -> None:
         }
         log_decision(
             settings.mlflow,
-            "train_als",
+            "assemble_models",
             this_run.run_id,
             challenger,
-            f"{settings.models}/{challenger}",
+            models.place_of(challenger),
             reached,
             is_promoted=decision.is_promoted,
         )

@@ -10,16 +10,19 @@ import pyarrow as pa
 from feature_defs.interactions import INTERACTIONS
 from feature_defs.recommendations import RECOMMENDATIONS
 from pipelines.arrow_schemas import arrow_schema
-from pipelines.catalogue import read_titles
+from pipelines.catalogue import read_catalogue
 from pipelines.command_line import run, say
-from pipelines.histories import read_histories, read_opted_out, read_popularity
+from pipelines.digested_files import DigestedFiles
+from pipelines.histories import read_histories, read_opted_out, read_popularity, with_everyone
+from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
 from pipelines.lake import Lake
-from pipelines.lists.scoring import recommend
-from pipelines.models.model_sets import ModelSets
+from pipelines.lists.funnel import retrieval_for
+from pipelines.lists.scoring import list_rows
+from pipelines.models.model_set import ModelSet
 from pipelines.promotion import champion
 from pipelines.runs import run_of, step
 from pipelines.settings import read_settings
-from pipelines.shards import parse_shard
+from pipelines.shards import of_shard, parse_shard
 
 
 def main(day: date, shard: str = "0/1") -> None:
@@ -41,16 +44,23 @@ def main(day: date, shard: str = "0/1") -> None:
             work.counts = {"users": 0, "champion": None}
             return
         work.writes["model_set"] = now.challenger
-        als = ModelSets(settings.models).load(now.challenger).als
+        model_set = ModelSet.from_files(DigestedFiles(settings.models).load(now.challenger))
+        catalogue = read_catalogue(lake, day)
+        text = read_text_vectors(lake, catalogue, model_set.text_encoder)
+        users = of_shard(read_users(lake, day), part)
         histories = read_histories(lake, day, opted_out=read_opted_out(lake, day), shard=part)
-        batches = recommend(
+        histories = with_everyone(histories, users.column("user_id").to_numpy())
+        batches = list_rows(
             this_run.run_id,
             shard,
-            als,
+            model_set,
+            retrieval_for(model_set, catalogue, text, read_popularity(lake, day)),
             histories,
-            read_popularity(lake, day),
-            read_titles(lake, day).eligible,
-            this_run.configuration.lists,
+            users,
+            read_user_features(lake, day, histories.user_ids),
+            read_item_features(lake, day, catalogue),
+            day,
+            this_run.configuration.funnel,
         )
         stream = pa.RecordBatchReader.from_batches(arrow_schema(RECOMMENDATIONS), batches)
         work.wrote(lake.replace(RECOMMENDATIONS, stream, day, where={"shard": shard}, run_id=this_run.run_id))

@@ -1,19 +1,20 @@
 """Learn ALS on Spark: python -m jobs.train_als --day 2026-01-31
 
-Learns from the days before those held out to judge on, and keeps a model set named by its digest.
+Learns from the days before those held out, and keeps the factors under their digest.
 """
 
 import dataclasses
 from datetime import date, timedelta
+from typing import Literal
 
 import pyarrow as pa
 
 from feature_defs.interactions import INTERACTIONS
 from pipelines.command_line import run, say
+from pipelines.digested_files import DigestedFiles
 from pipelines.histories import read_opted_out
 from pipelines.lake import Lake
 from pipelines.models.als_training import ratings, train_als
-from pipelines.models.model_sets import ModelSet, ModelSets
 from pipelines.runs import run_of, step
 from pipelines.settings import read_settings
 from pipelines.spark_session import spark_session
@@ -21,15 +22,16 @@ from pipelines.spark_tables import read_table
 from pipelines.tracking import log_training
 
 
-def main(day: date) -> None:
-    """Train the challenger of a day's run.
+def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
+    """Train ALS for a day's run.
 
     Args:
         day: the day whose night this is.
+        cadence: of which DAG the run is.
     """
     settings = read_settings()
     lake = Lake(settings.lake, settings.lake_options)
-    this_run = run_of(lake, day)
+    this_run = run_of(lake, day, cadence)
     configuration = this_run.configuration.als
     learned_until = day - timedelta(days=this_run.configuration.truth_days)
     with step(lake, this_run, "train_als") as work:
@@ -40,10 +42,10 @@ def main(day: date) -> None:
             say(f"learning from plays received up to {learned_until}: {configuration}")
             left = interactions.join(spark.createDataFrame(opted_out), "user_id", "left_anti")
             model = train_als(ratings(left), configuration)
-        model_set = ModelSets(settings.models).save(ModelSet(model, learned_until))
-        log_training(settings.mlflow, "train_als", this_run.run_id, model_set, dataclasses.asdict(configuration))
-        work.writes["model_set"] = model_set
-        work.counts = {"items": len(model.item_ids), "model_set": model_set}
+        digest = DigestedFiles(settings.models).save(model.to_files())
+        log_training(settings.mlflow, "train_als", this_run.run_id, digest, dataclasses.asdict(configuration))
+        work.writes["model"] = digest
+        work.counts = {"items": len(model.item_ids), "model": digest, "learned_until": str(learned_until)}
 
 
 if __name__ == "__main__":

@@ -150,6 +150,28 @@ def backfill(
     return {run["dag_run_id"]: datetime.fromisoformat(run["logical_date"]).date() for run in runs}
 
 
+def trigger(airflow: LocalAirflow, dag_id: str, *, day: date, params: Mapping[str, object]) -> dict[str, date]:
+    """Ask for one run of a DAG that takes its `day` from its form; returns the run's id with the day.
+
+    Raises:
+        UsageError: if the DAG does not know a parameter's value.
+        UnavailableError: if the DAG has not been read or Airflow does not answer.
+    """
+    _wait_for_dag(airflow, dag_id)
+    wanted = {"logical_date": None, "conf": {"day": str(day), **params}}
+    for tries_left in reversed(range(_ASK_TIMES)):
+        try:
+            _call(airflow, "PATCH", f"/dags/{dag_id}", {"is_paused": False})
+            run = _call(airflow, "POST", f"/dags/{dag_id}/dagRuns", wanted)
+        except UnavailableError:
+            if not tries_left:
+                raise
+            time.sleep(_ASK_AGAIN_SECONDS)
+        else:
+            break
+    return {str(run["dag_run_id"]): day}
+
+
 def task_changes(airflow: LocalAirflow, dag_id: str, runs: Mapping[str, date]) -> Iterator[TaskChange]:
     """Yield every change of state of every task of these runs as it happens, until all the runs have ended.
 

@@ -2,29 +2,39 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, get_type_hints
 
 from feature_defs.recommendations import HISTORY_LENGTH, LIST_LENGTH, VECTOR_WIDTH
 from pipelines.errors import UsageError
 from pipelines.evaluation.gate import GateConfiguration
-from pipelines.lists.ranking import ListConfiguration
+from pipelines.lists.funnel_configuration import FunnelConfiguration
 from pipelines.models.als import AlsConfiguration
+from pipelines.models.ranker_configuration import RankerConfiguration
+from pipelines.models.towers_configuration import TowersConfiguration
 
 
 @dataclass(frozen=True)
 class RunConfiguration:
     """How a run learns, judges and recommends."""
 
-    # The newest days, held out of training and used to judge: more than one where a day has few users.
+    # The newest days, held out of training: to judge on, or for the ranker to learn from in a weekly run.
     truth_days: int = 1
     # Into how many parts users are cut for scoring and publishing.
     shard_count: int = 2
+    # What reads the text of titles: all-MiniLM-L6-v2, another name that sentence-transformers knows, or a folder.
+    text_encoder: str = "all-MiniLM-L6-v2"
     # How ALS learns.
     als: AlsConfiguration = field(default_factory=AlsConfiguration)
+    # How the two towers learn.
+    towers: TowersConfiguration = field(default_factory=TowersConfiguration)
+    # How the ranker learns.
+    ranker: RankerConfiguration = field(default_factory=RankerConfiguration)
     # What the metric gate asks for.
     gate: GateConfiguration = field(default_factory=GateConfiguration)
     # How lists are made.
-    lists: ListConfiguration = field(default_factory=ListConfiguration)
+    funnel: FunnelConfiguration = field(default_factory=FunnelConfiguration)
 
 
 def configuration_to_json(configuration: RunConfiguration) -> str:
@@ -34,14 +44,19 @@ def configuration_to_json(configuration: RunConfiguration) -> str:
 
 def configuration_from_json(text: str) -> RunConfiguration:
     """The configuration that `configuration_to_json` wrote."""
-    values = json.loads(text)
-    return RunConfiguration(
-        truth_days=values["truth_days"],
-        shard_count=values["shard_count"],
-        als=AlsConfiguration(**values["als"]),
-        gate=GateConfiguration(**values["gate"]),
-        lists=ListConfiguration(**values["lists"]),
-    )
+    built: RunConfiguration = _built(RunConfiguration, json.loads(text))
+    return built
+
+
+def _built(kind: Any, values: Mapping[str, Any]) -> Any:
+    kinds = get_type_hints(kind)
+    arguments = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(kinds[name]):
+            arguments[name] = _built(kinds[name], value)
+        else:
+            arguments[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**arguments)
 
 
 def check_configuration(configuration: RunConfiguration) -> RunConfiguration:
@@ -50,6 +65,7 @@ def check_configuration(configuration: RunConfiguration) -> RunConfiguration:
     Raises:
         UsageError: if a value lies outside its bounds; names it.
     """
+    towers, funnel = configuration.towers, configuration.funnel
     for name, value, low, high in (
         ("truth-days", configuration.truth_days, 1, 28),
         ("shard-count", configuration.shard_count, 1, 1024),
@@ -58,12 +74,29 @@ def check_configuration(configuration: RunConfiguration) -> RunConfiguration:
         ("als.blocks", configuration.als.blocks, 1, 10_000),
         ("als.regularization", configuration.als.regularization, 0, 1e6),
         ("als.alpha", configuration.als.alpha, 0, 1e6),
+        ("towers.width", towers.width, 1, VECTOR_WIDTH),
+        ("towers.blocks", towers.blocks, 1, 16),
+        ("towers.heads", towers.heads, 1, towers.width),
+        ("towers.history-length", towers.history_length, 2, 1000),
+        ("towers.epochs", towers.epochs, 1, 1000),
+        ("towers.batch-tokens", towers.batch_tokens, 1, 1e7),
+        ("towers.learning-rate", towers.learning_rate, 0, 1),
+        ("towers.dropout", towers.dropout, 0, 0.9),
+        ("towers.id-dropout", towers.id_dropout, 0, 1),
+        ("towers.negatives", towers.negatives, 1, 1e6),
+        ("towers.checkpoint-steps", towers.checkpoint_steps, 1, 1e9),
+        ("ranker.epochs", configuration.ranker.epochs, 1, 1000),
+        ("ranker.batch-size", configuration.ranker.batch_size, 1, 1e7),
         ("gate.margin-share", configuration.gate.margin_share, 0, 1),
         ("gate.minimum-user-count", configuration.gate.minimum_user_count, 1, 1e9),
         ("gate.resamples", configuration.gate.resamples, 100, 1e6),
-        ("lists.length", configuration.lists.length, 1, LIST_LENGTH),
-        ("lists.history-length", configuration.lists.history_length, 0, HISTORY_LENGTH),
+        ("funnel.candidates.count", funnel.candidates.count, 1, 10_000),
+        ("funnel.cold-below", funnel.cold_below, 0, 1000),
+        ("funnel.lists.length", funnel.lists.length, 1, LIST_LENGTH),
+        ("funnel.lists.history-length", funnel.lists.history_length, 0, HISTORY_LENGTH),
     ):
         if not low <= value <= high:
             raise UsageError(f"--{name} is {value}; it must lie between {low:g} and {high:g}")
+    if towers.width % towers.heads:
+        raise UsageError(f"--towers.width is {towers.width}, which {towers.heads} heads cannot share evenly")
     return configuration

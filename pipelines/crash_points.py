@@ -11,7 +11,8 @@ from pipelines.errors import UsageError
 POINTS = (
     "lake.before_commit",
     "lake.after_commit",
-    "model_sets.before_manifest",
+    "digested_files.before_manifest",
+    "towers.after_checkpoint",
     "promotion.before_record",
     "promotion.after_record",
     "write_lists.after_list",

@@ -77,6 +77,11 @@ def histories_from(rows: pa.Table) -> Histories:
     )
 
 
+def with_everyone(histories: Histories, user_ids: NDArray[np.int64]) -> Histories:
+    """The histories, and empty ones of those among `user_ids` who have none; ascending by user."""
+    return histories.of(np.union1d(histories.user_ids, user_ids))
+
+
 def read_histories(
     lake: Lake, last_day: date, *, opted_out: NDArray[np.int64], first_day: date = date.min, shard: Shard = EVERYONE
 ) -> Histories:

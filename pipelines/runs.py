@@ -47,13 +47,20 @@ class Run:
 
     run_id: str
     day: date
+    cadence: str
     attempt: int
     configuration: RunConfiguration
     inputs: Mapping[str, Pinned]
 
 
-def plan_run(lake: Lake, day: date, configuration: RunConfiguration) -> Run:
+def plan_run(lake: Lake, day: date, configuration: RunConfiguration, cadence: str = "daily") -> Run:
     """Pin what a day's run reads and how it is configured, which gives it its name; its attempt is still to be opened.
+
+    Args:
+        lake: where its inputs are.
+        day: the day whose night this is.
+        configuration: all hyperparameters.
+        cadence: of which DAG it is, `daily` or `weekly`.
 
     Raises:
         DataError: if an input has no rows for the day; names the table and the job that brings them.
@@ -64,9 +71,10 @@ def plan_run(lake: Lake, day: date, configuration: RunConfiguration) -> Run:
             "inputs": {name: pin.digest for name, pin in inputs.items()},
             "code": code_digest(_ROOT),
             "configuration": configuration_to_json(configuration),
+            "cadence": cadence,
         }
     )
-    return Run(f"{day:%Y%m%d}-{digest[:12]}", day, 0, configuration, inputs)
+    return Run(f"{day:%Y%m%d}-{digest[:12]}", day, cadence, 0, configuration, inputs)
 
 
 def record_run(lake: Lake, planned: Run, attempt: int) -> Run:
@@ -74,6 +82,7 @@ def record_run(lake: Lake, planned: Run, attempt: int) -> Run:
     row = {
         "run_id": planned.run_id,
         "run_day": planned.day,
+        "cadence": planned.cadence,
         "attempt": attempt,
         "opened_at": datetime.now(UTC),
         "code_digest": code_digest(_ROOT),
@@ -84,18 +93,21 @@ def record_run(lake: Lake, planned: Run, attempt: int) -> Run:
     return dataclasses.replace(planned, attempt=attempt)
 
 
-def run_of(lake: Lake, day: date) -> Run:
-    """The run of a day that was opened last.
+def run_of(lake: Lake, day: date, cadence: str = "daily") -> Run:
+    """The run of a day and a cadence that was opened last.
 
     Raises:
         DataError: if none was opened.
     """
-    rows = sorted(_rows(lake, RUNS, day), key=lambda row: row["opened_at"])
+    rows = [row for row in _rows(lake, RUNS, day) if row["cadence"] == cadence]
+    rows.sort(key=lambda row: row["opened_at"])
     if not rows:
-        raise DataError(f"no run was opened for {day}: run `python -m jobs.open_run --day {day}` first")
+        command = f"python -m jobs.open_run --day {day}" + ("" if cadence == "daily" else f" --cadence {cadence}")
+        named = "run" if cadence == "daily" else f"{cadence} run"
+        raise DataError(f"no {named} was opened for {day}: run `{command}` first")
     row = rows[-1]
     inputs = {name: Pinned(**pin) for name, pin in json.loads(row["inputs"]).items()}
-    return Run(row["run_id"], day, row["attempt"], configuration_from_json(row["configuration"]), inputs)
+    return Run(row["run_id"], day, cadence, row["attempt"], configuration_from_json(row["configuration"]), inputs)
 
 
 @dataclass
@@ -150,6 +162,7 @@ def last_step(lake: Lake, run: Run, job: str, shard: str = "") -> dict[str, Any]
     found = [row for row in steps_of(lake, run.run_id, run.day) if (row["job"], row["shard"]) == (job, shard)]
     if not found:
         command = f"python -m jobs.{job} --day {run.day}" + (f" --shard {shard}" if shard else "")
+        command += "" if run.cadence == "daily" else f" --cadence {run.cadence}"
         raise DataError(f"{job} has not been run for {run.day} (run {run.run_id}): run `{command}` first")
     row = found[-1]
     return {**row, "writes": json.loads(row["writes"]), "counts": json.loads(row["counts"])}
@@ -168,3 +181,12 @@ def _pin(lake: Lake, table: Table, day: date) -> Pinned:
 def _rows(lake: Lake, table: Table, day: date) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = lake.read(table, day, day).to_pylist()
     return rows
+
+
+def newest_step(lake: Lake, job: str, last_day: date) -> dict[str, Any] | None:
+    """The newest record of a job in any run of the days up to `last_day`, parsed as by `last_step`; `None` if none."""
+    found: list[dict[str, Any]] = lake.read(STEPS, None, last_day, where=pc.field("job") == job).to_pylist()
+    if not found:
+        return None
+    row = max(found, key=lambda row: (row["run_day"], row["started_at"]))
+    return {**row, "writes": json.loads(row["writes"]), "counts": json.loads(row["counts"])}

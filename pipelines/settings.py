@@ -16,6 +16,7 @@ _IN_HOME = {
     "warehouse": "warehouse.duckdb",
     "lake": "lake",
     "models": "models",
+    "snapshots": "snapshots",
     "lists": "lists.lmdb",
     "spool": "spool",
     "data_docs": "data_docs",
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     lake: str = ""
     lake_options: dict[str, str] = {}
     models: str = ""
+    snapshots: str = ""
     lists: str = ""
     spool: Path = Path()
     data_docs: Path = Path()

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from pipelines.errors import UsageError
 
 
@@ -35,3 +37,8 @@ def parse_shard(text: str) -> Shard:
 def shards(count: int) -> list[Shard]:
     """All parts of `count`."""
     return [Shard(index, count) for index in range(count)]
+
+
+def of_shard(rows: pa.Table, shard: Shard) -> pa.Table:
+    """The rows of the users of a shard, by their column `user_id`."""
+    return rows.filter(pa.array(rows.column("user_id").to_numpy() % shard.count == shard.index))

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from feature_defs.record import EVALUATIONS
 from pipelines.arrow_schemas import arrow_schema
+from pipelines.catalogue import Catalogue
 from pipelines.evaluation import metrics
 from pipelines.evaluation.bootstrap import Interval, interval
 from pipelines.evaluation.gate import Held
-from pipelines.histories import Histories
+from pipelines.histories import Histories, Popularity
 
 CANDIDATES = 200
 _SEGMENTS: dict[str, tuple[int, int]] = {
@@ -34,15 +35,19 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """What whole lists are measured by."""
+class Measures:
+    """What lists are measured by, beside the truth.
 
-    size: int
-    most_popular: NDArray[np.int64]
-    item_ids: NDArray[np.int64]
-    play_counts: NDArray[np.int64]
+    `popularity`: of all titles before the truth. `user_count`: users with a history. `catalogue`: of the day.
+    """
+
+    popularity: Popularity
     user_count: int
-    genres: Mapping[int, frozenset[str]]
+    catalogue: Catalogue
+
+
+# Finding titles that nobody had played before: a segment of what is to be found, not of users.
+NEW_TITLES = "new_titles"
 
 
 def new_to_each(truth: Histories, histories: Histories, complete_share: float) -> Histories:
@@ -65,22 +70,29 @@ def per_user(ranking: NDArray[np.int64], truth: Histories) -> dict[str, metrics.
     }
 
 
-def whole_lists(ranking: NDArray[np.int64], catalogue: Catalogue) -> dict[str, float]:
+def whole_lists(ranking: NDArray[np.int64], measures: Measures) -> dict[str, float]:
     """What is said of all lists of a model together, over their first 20 places."""
-    shown = ranking[:, :20]
+    shown, popularity, catalogue = ranking[:, :20], measures.popularity, measures.catalogue
+    positions = catalogue.positions(shown)
     return {
-        "coverage_at_20": metrics.coverage(shown, catalogue.size),
-        "head_share_at_20": metrics.head_share(shown, catalogue.most_popular[:100]),
-        "novelty_at_20": metrics.novelty(shown, catalogue.item_ids, catalogue.play_counts, catalogue.user_count),
-        "diversity_at_20": metrics.intra_list_diversity(shown, dict(catalogue.genres)),
+        "coverage_at_20": metrics.coverage(shown, int(catalogue.may_be_shown.sum())),
+        "head_share_at_20": metrics.head_share(shown, popularity.most_popular()[:100]),
+        "novelty_at_20": metrics.novelty(shown, popularity.item_ids, popularity.play_counts, measures.user_count),
+        "diversity_at_20": metrics.intra_list_diversity(positions, catalogue.has_genre),
+        "genres_at_20": float(metrics.genres_at(positions, catalogue.main_genres, 20).mean()) if len(shown) else 0.0,
     }
+
+
+def finding_new(truth: Histories, popularity: Popularity) -> Histories:
+    """The truth with those titles alone that nobody had played before; users stay, be it with nothing."""
+    return truth.where(~np.isin(truth.item_ids, popularity.item_ids[popularity.play_counts > 0]))
 
 
 def compare(
     judged: Mapping[str, Judged],
     truth: Histories,
     histories: Histories,
-    catalogue: Catalogue,
+    measures: Measures,
     *,
     run_id: str,
     day: date,
@@ -93,19 +105,23 @@ def compare(
         judged: lists by role; one role is `challenger`.
         truth: what is to be found, of the users judged on, U.
         histories: what they had watched before, by which they are told apart in segments.
-        catalogue: what whole lists are measured by.
+        measures: what lists are measured by beside the truth.
         run_id: the run that compares.
         day: its day.
         resamples: bootstrap resamples of users.
         seed: of the bootstrap.
     """
     lengths = np.diff(histories.of(truth.user_ids).offsets)
-    values = {role: per_user(one.ranking, truth) for role, one in judged.items()}
+    new = finding_new(truth, measures.popularity)
+    segments = {name: (lengths >= low) & (lengths <= high) for name, (low, high) in _SEGMENTS.items()}
+    segments[NEW_TITLES] = np.diff(new.offsets) > 0
+    in_all = {role: per_user(lists.ranking, truth) for role, lists in judged.items()}
+    in_new = {role: per_user(lists.ranking, new) for role, lists in judged.items()}
     rows = []
     for role, one in judged.items():
         here = {"run_id": run_id, "run_day": day, "role": role, "model_set": one.model_set}
-        for segment, (low, high) in _SEGMENTS.items():
-            chosen = (lengths >= low) & (lengths <= high)
+        for segment, chosen in segments.items():
+            values = in_new if segment == NEW_TITLES else in_all
             for metric, value in values[role].items():
                 own = interval(value[chosen], resamples, seed)
                 apart = interval((values["challenger"][metric] - value)[chosen], resamples, seed)
@@ -123,7 +139,7 @@ def compare(
                         "difference_high": apart.high,
                     }
                 )
-        for metric, figure in whole_lists(one.ranking, catalogue).items():
+        for metric, figure in whole_lists(one.ranking, measures).items():
             rows.append({**here, "metric": metric, "segment": "all", "user_count": len(lengths), "value": figure})
     return pa.Table.from_pylist(rows, arrow_schema(EVALUATIONS))
 

@@ -70,17 +70,43 @@ def novelty(ranking: Ranking, item_ids: NDArray[np.int64], play_counts: NDArray[
     return float(-np.log2(np.minimum(plays / max(user_count, 1), 1)).mean())
 
 
-def intra_list_diversity(ranking: Ranking, genres: dict[int, frozenset[str]]) -> float:
-    """Mean over users of the mean Jaccard distance between the genres of two titles of a list."""
+def intra_list_diversity(positions: Ranking, has_genre: NDArray[np.bool_]) -> float:
+    """Mean over users of the mean Jaccard distance between the genres of two titles of a list.
+
+    Ziegler et al., "Improving recommendation lists through topic diversification" (2005), with Jaccard's distance.
+    Pairs of titles without any genre are left out.
+
+    Args:
+        positions: int64 [U, k], rows of `has_genre`, -1 where a list is shorter.
+        has_genre: bool [I, G].
+    """
     distances = []
-    for row in ranking:
-        sets = [genres.get(int(item), frozenset()) for item in row if item >= 0]
-        pairs = [
-            1 - len(one & other) / len(one | other)
-            for index, one in enumerate(sets)
-            for other in sets[:index]
-            if one | other
-        ]
-        if pairs:
-            distances.append(sum(pairs) / len(pairs))
-    return sum(distances) / len(distances) if distances else 0.0
+    for start in range(0, len(positions), 4096):
+        part = positions[start : start + 4096]
+        genres = (has_genre[np.maximum(part, 0)] & (part >= 0)[..., None]).astype(np.float32)
+        both = genres @ genres.transpose(0, 2, 1)
+        counts = genres.sum(2)
+        either = counts[:, :, None] + counts[:, None, :] - both
+        is_pair = np.triu(np.ones(both.shape[1:], np.bool_), 1) & (either > 0)
+        is_pair &= (part >= 0)[:, :, None] & (part >= 0)[:, None, :]
+        apart = np.where(is_pair, 1 - both / np.maximum(either, 1), 0).sum((1, 2))
+        pairs = is_pair.sum((1, 2))
+        distances.append((apart / np.maximum(pairs, 1))[pairs > 0])
+    found = np.concatenate(distances) if distances else np.zeros(0)
+    return float(found.mean()) if len(found) else 0.0
+
+
+def genres_at(positions: Ranking, main_genres: NDArray[np.int64], k: int) -> PerUser:
+    """How many main genres there are among the first k titles: float64 [U].
+
+    Args:
+        positions: int64 [U, k], indices of `main_genres`, -1 where a list is shorter.
+        main_genres: int64 [I], -1 where a title has none.
+        k: places.
+    """
+    shown = positions[:, :k]
+    codes = np.where(shown >= 0, main_genres[np.maximum(shown, 0)], -1)
+    ordered = np.sort(codes, axis=1)
+    is_first = np.ones(ordered.shape, np.bool_)
+    is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    return np.asarray((is_first & (ordered >= 0)).sum(1), np.float64)

@@ -1,46 +1,56 @@
-"""The lists of a part of the users, from their histories to rows ready for the lake, a batch of users at a time."""
+"""The lists of a part of the users, from their histories to rows ready for the lake, a block of users at a time."""
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from feature_defs.recommendations import RECOMMENDATIONS
 from pipelines.arrow_schemas import arrow_schema
-from pipelines.histories import Histories, Popularity
-from pipelines.lists.ranking import ListConfiguration, rank, recommendation_rows
-from pipelines.models.als import AlsModel
+from pipelines.histories import Histories
+from pipelines.lists.candidates import Retrieval
+from pipelines.lists.funnel import in_blocks, knowledge_of, recommend
+from pipelines.lists.funnel_configuration import FunnelConfiguration
+from pipelines.lists.ranking import Ranked, recommendation_rows
+from pipelines.models.model_set import ModelSet
 
-# Users whose lists are held at once: some 50 MB.
-_USERS_AT_ONCE = 8192
 
-
-def recommend(
+def list_rows(
     run_id: str,
     shard: str,
-    als: AlsModel,
+    model_set: ModelSet,
+    retrieval: Retrieval,
     histories: Histories,
-    popularity: Popularity,
-    eligible: NDArray[np.int64],
-    configuration: ListConfiguration,
+    users: pa.Table,
+    user_features: pa.Table,
+    item_features: pa.Table,
+    known_until: date,
+    configuration: FunnelConfiguration,
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of RECOMMENDATIONS for every user of the histories, ascending by user.
+    """Rows of RECOMMENDATIONS for every user of the histories, in their order.
 
     Args:
         run_id: the run that makes the lists.
         shard: the part of the users, as i/n.
-        als: the champion's.
-        histories: of the users, through the day.
-        popularity: of all titles, through the day.
-        eligible: titles that may be shown, int64 ascending.
+        model_set: the champion.
+        retrieval: of the champion, for the catalogue of the day.
+        histories: of the users, through the day; also of those who watched nothing.
+        users: rows of USERS.
+        user_features: rows of USER_FEATURES as of the day.
+        item_features: rows of ITEM_FEATURES as of the day, aligned with the catalogue.
+        known_until: the day.
         configuration: how lists are made.
     """
     schema = arrow_schema(RECOMMENDATIONS)
-    for start in range(0, len(histories.user_ids), _USERS_AT_ONCE):
-        part = histories.of(histories.user_ids[start : start + _USERS_AT_ONCE])
-        vectors = als.encode(part)
-        ranked = rank(als, vectors, part, popularity, eligible, configuration.length)
-        reasons = als.explain(part, als.positions(ranked.item_ids), configuration.history_length)
-        rows = recommendation_rows(run_id, shard, part, vectors, ranked, reasons, configuration.history_length)
+    history_length = configuration.lists.history_length
+    weekday = (known_until + timedelta(days=1)).weekday()
+    item_ids = retrieval.catalogue.item_ids
+    for block in in_blocks(histories):
+        knowledge = knowledge_of(model_set, retrieval, block, users, user_features, item_features)
+        found = recommend(model_set, retrieval, knowledge, weekday, configuration)
+        ids = np.where(found.final >= 0, item_ids[np.maximum(found.final, 0)], -1)
+        ranked = Ranked(ids, np.where(ids >= 0, found.scores, 0).astype(np.float32), found.sources)
+        reasons = np.where(found.reasons < history_length, found.reasons, -1)
+        rows = recommendation_rows(run_id, shard, block, knowledge.tower_users, ranked, reasons, history_length)
         yield from rows.select(schema.names).to_batches()

@@ -8,12 +8,16 @@ what is known today. Training is in `pipelines.models.als_training`.
 Shapes: U users, I items, K factors, N titles in a history.
 """
 
-from collections.abc import Iterator
+import io
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -125,6 +129,41 @@ class AlsModel:
             return np.full(len(item_ids), -1, np.int64)
         at = np.searchsorted(self.item_ids, item_ids).clip(max=len(self.item_ids) - 1)
         return np.where(self.item_ids[at] == item_ids, at, -1)
+
+    def to_files(self) -> dict[str, bytes]:
+        """Factors and hyperparameters, by file name."""
+        width = self.item_factors.shape[1]
+        factors = pa.FixedSizeListArray.from_arrays(pa.array(self.item_factors.reshape(-1)), width)
+        rows = io.BytesIO()
+        pq.write_table(pa.table({"item_id": self.item_ids, "factors": factors}), rows)
+        described = {"factors": width, "regularization": self.regularization, "alpha": self.alpha}
+        return {
+            "als.parquet": rows.getvalue(),
+            "als.json": json.dumps(described, sort_keys=True, indent=1).encode(),
+        }
+
+    @staticmethod
+    def from_files(files: Mapping[str, bytes]) -> "AlsModel":
+        """The model that `to_files` wrote.
+
+        Raises:
+            DataError: if files are missing, do not fit together or hold factors that are not finite.
+        """
+        try:
+            described = json.loads(files["als.json"])
+            rows = pq.read_table(io.BytesIO(files["als.parquet"]))
+            width = int(described["factors"])
+        except (KeyError, ValueError, pa.ArrowInvalid) as error:
+            raise DataError(f"the files of ALS cannot be read: {error}") from None
+        factors = rows.column("factors").combine_chunks()
+        if factors.type.list_size != width:
+            raise DataError(f"ALS says {width} factors and holds {factors.type.list_size}")
+        return AlsModel(
+            rows.column("item_id").to_numpy().astype(np.int64),
+            factors.flatten().to_numpy().reshape(-1, width),
+            described["regularization"],
+            described["alpha"],
+        )
 
     def _blocks(
         self, histories: Histories

@@ -117,7 +117,7 @@ WHERE = [
     ("lake.before_commit", "extract_events", 3),
     ("lake.after_commit", "extract_events", 1),
     ("lake.before_commit", "build_features", 2),
-    ("model_sets.before_manifest", "train_als", 1),
+    ("digested_files.before_manifest", "train_als", 1),
     ("lake.before_commit", "evaluate_models", 1),
     ("promotion.before_record", "promote_models", 1),
     ("promotion.after_record", "promote_models", 1),

@@ -4,11 +4,14 @@ from datetime import date
 
 import numpy as np
 import pytest
+from catalogue_columns import catalogue_columns
 
-from pipelines.evaluation.comparison import Catalogue, Judged, compare, held_against, new_to_each
-from pipelines.histories import Histories
+from pipelines.evaluation.comparison import Judged, Measures, compare, held_against, new_to_each
+from pipelines.histories import Histories, Popularity
 
-CATALOGUE = Catalogue(50, np.arange(1, 51), np.arange(1, 51), np.full(50, 3), 30, {})
+# Titles 41 to 50 were never played.
+POPULARITY = Popularity(np.arange(1, 51), np.repeat([3, 0], [40, 10]), np.zeros(50, np.int64))
+MEASURES = Measures(POPULARITY, 30, catalogue_columns(50, main_genres=np.arange(50) % 7))
 
 
 def histories(rows: dict[int, list[tuple[int, float]]]) -> Histories:
@@ -34,7 +37,7 @@ def test_a_perfect_challenger_is_shown_beside_a_blind_reference() -> None:
     blind = np.full((40, 200), 49)
     rows = compare(
         {"challenger": Judged(perfect, "a" * 32), "most_popular": Judged(blind)},
-        truth, before, CATALOGUE, run_id="r", day=date(2026, 1, 31), resamples=200, seed=1,
+        truth, before, MEASURES, run_id="r", day=date(2026, 1, 31), resamples=200, seed=1,
     ).to_pylist()  # fmt: skip
     found = {(row["role"], row["metric"], row["segment"]): row for row in rows}
     assert found["challenger", "ndcg_at_20", "all"]["value"] == 1.0
@@ -45,6 +48,20 @@ def test_a_perfect_challenger_is_shown_beside_a_blind_reference() -> None:
     assert sum(counts) == 40
     assert counts[0] == sum(user % 30 < 5 for user in users)
     assert found["challenger", "coverage_at_20", "all"]["value"] == pytest.approx(40 / 50)
+    assert found["challenger", "genres_at_20", "all"]["value"] == 1
+    assert found["challenger", "recall_at_20", "new_titles"]["user_count"] == 0
+
+
+def test_new_titles_are_looked_for_by_those_who_watched_one() -> None:
+    truth = histories({1: [(3, 1.0), (45, 1.0)], 2: [(4, 1.0)], 3: [(46, 1.0)]})
+    lists = np.full((3, 200), -1)
+    lists[0, :2], lists[2, 0] = (45, 9), 4
+    rows = compare(
+        {"challenger": Judged(lists, "a" * 32)},
+        truth, histories({1: [(1, 1.0)]}), MEASURES, run_id="r", day=date(2026, 1, 31), resamples=200, seed=1,
+    ).to_pylist()  # fmt: skip
+    (new,) = [row for row in rows if (row["metric"], row["segment"]) == ("recall_at_20", "new_titles")]
+    assert (new["user_count"], new["value"]) == (2, 0.5)
 
 
 def test_the_gate_is_given_the_champion_and_without_one_most_popular() -> None:

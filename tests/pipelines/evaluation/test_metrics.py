@@ -57,11 +57,34 @@ def test_whole_lists_are_measured_as_by_hand() -> None:
     assert metrics.head_share(ranking, np.array([1])) == pytest.approx(2 / 3)
     # Title 1 was played by half of 8 users (1 bit), title 2 by one of them (3 bits).
     assert metrics.novelty(ranking, np.array([1, 2]), np.array([4, 1]), 8) == pytest.approx((1 + 3 + 1) / 3)
-    genres = {1: frozenset({"Drama"}), 2: frozenset({"Drama", "War"})}
-    assert metrics.intra_list_diversity(ranking, genres) == pytest.approx(0.5)
+    has_genre = np.array([[True, False], [True, True], [False, False]])
+    assert metrics.intra_list_diversity(ranking - 1, has_genre) == pytest.approx(0.5)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(2, 6))
+def test_diversity_is_what_a_plain_loop_over_pairs_gives(seed: int, users: int, places: int) -> None:
+    generator = np.random.default_rng(seed)
+    has_genre = generator.random((9, 3)) < 0.4
+    lists = generator.integers(-1, 9, (users, places))
+    means = []
+    for row in lists:
+        sets = [frozenset(np.flatnonzero(has_genre[item]).tolist()) for item in row if item >= 0]
+        pairs = [(one, other) for number, one in enumerate(sets) for other in sets[:number] if one | other]
+        if pairs:
+            means.append(np.mean([1 - len(one & other) / len(one | other) for one, other in pairs]))
+    assert metrics.intra_list_diversity(lists, has_genre) == pytest.approx(np.mean(means) if means else 0, abs=1e-6)
+
+
+def test_main_genres_of_the_first_places_are_counted_once_and_unknown_ones_not_at_all() -> None:
+    genres = np.array([0, 0, 1, -1])
+    assert metrics.genres_at(np.array([[0, 1, 2, 3], [3, -1, -1, -1], [2, 1, 0, 0]]), genres, 3).tolist() == [2, 0, 2]
 
 
 def test_no_lists_at_all_are_measured_as_nothing() -> None:
     none = np.zeros((0, 20), np.int64)
     assert metrics.coverage(none, 10) == metrics.head_share(none, np.array([1])) == 0
-    assert metrics.novelty(none, np.array([1]), np.array([1]), 1) == metrics.intra_list_diversity(none, {}) == 0
+    assert (
+        metrics.novelty(none, np.array([1]), np.array([1]), 1)
+        == metrics.intra_list_diversity(none, np.zeros((1, 1), np.bool_))
+        == 0
+    )

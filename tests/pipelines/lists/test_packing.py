@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_defs.recommendations import NO_REASON, RECOMMENDATIONS
+from feature_defs.recommendations import NO_REASON, RECOMMENDATIONS, SOURCES
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.errors import DataError
 from pipelines.lists.codec import pack, unpack
@@ -70,7 +70,7 @@ def test_more_rows_than_are_packed_at_once_keep_their_order(monkeypatch):
         ("item_ids", [1, 2]),
         ("item_ids", [1, 2, 0]),
         ("scores", [1.0, 2.0, float("nan")]),
-        ("sources", [0, 0, 3]),
+        ("sources", [0, 0, len(SOURCES)]),
         ("reasons", [0, 0, 2]),
         ("history", [2**32]),
         ("vector", [70000.0]),

@@ -1,17 +1,13 @@
 """Lists hold the best new titles a user may be shown, in order, and no others."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_defs.recommendations import NO_REASON, RECOMMENDATIONS, SOURCES
-from pipelines.arrow_schemas import arrow_schema
-from pipelines.checks import breaches
+from feature_defs.recommendations import SOURCES
 from pipelines.histories import Histories, Popularity
-from pipelines.lists.ranking import ListConfiguration, most_popular, rank, slots
-from pipelines.lists.scoring import recommend
+from pipelines.lists.ranking import most_popular, rank
 from pipelines.models.als import AlsModel
 
 ITEMS = 40
@@ -54,34 +50,10 @@ def test_a_list_is_what_a_plain_loop_over_the_rules_gives(seed: int, users: int,
         assert kinds == ["als" if vectors[user].any() and item in by_score else "most_popular" for item in expected]
 
 
-@given(st.integers(0, 10**6), st.integers(1, 12))
-@settings(max_examples=50, deadline=None)
-def test_rows_fit_their_declaration_and_their_reasons_point_into_the_history(seed: int, users: int) -> None:
-    als, histories, popularity, eligible = world(seed, users)
-    configuration = ListConfiguration(length=20, history_length=7)
-    batches = recommend("r", "0/1", als, histories, popularity, eligible, configuration)
-    rows = pa.Table.from_batches(batches, arrow_schema(RECOMMENDATIONS))
-    assert breaches(RECOMMENDATIONS, rows) == []
-    for row, user in zip(rows.to_pylist(), range(users), strict=True):
-        watched = histories.item_ids[histories.offsets[user] : histories.offsets[user + 1]].tolist()
-        assert row["history"] == watched[::-1][:7]
-        assert len({len(row[name]) for name in ("item_ids", "scores", "sources", "reasons")}) == 1
-        assert all(reason == NO_REASON or reason < len(row["history"]) for reason in row["reasons"])
-    places = slots(rows)
-    assert places.num_rows == sum(len(items) for items in rows.column("item_ids").to_pylist())
-    assert set(places.filter(pa.compute.equal(places["slot"], 0))["user_id"].to_pylist()) <= set(range(1, users + 1))
-
-
 def test_most_popular_leaves_out_what_each_user_has_seen() -> None:
     histories = Histories(np.array([1, 2]), np.array([0, 2, 2]), np.array([3, 1]), np.ones(2, np.float32))
     ranking = most_popular(histories, np.array([3, 2, 1, 4]), np.array([1, 2, 3]), 3)
     assert ranking.tolist() == [[2, -1, -1], [3, 2, 1]]
-
-
-def test_no_users_make_no_rows() -> None:
-    als, histories, popularity, eligible = world(1, 3)
-    nobody = histories.of(np.zeros(0, np.int64))
-    assert list(recommend("r", "0/1", als, nobody, popularity, eligible, ListConfiguration())) == []
 
 
 def test_equal_scores_are_ordered_by_title_so_that_a_list_is_the_same_each_time() -> None:

@@ -1,0 +1,89 @@
+"""### A ranker, learned anew each week
+
+**What it does.** Early on Sunday, for the days up to Saturday D, it trains ALS and the two towers on the days before
+the last week, asks them what they would have thought of everything that was then shown and played in that week, and
+learns from it, in several heads, what a user makes of a title. So each retrieval score that the ranker reads comes
+from models that learned strictly before the impression. `recommend_daily` puts the newest ranker into each nightly
+model set; there it is judged with the rest of the set and promoted or refused: this DAG publishes nothing by itself.
+
+**Which day.** The last day of the data interval, a Saturday. A run triggered by hand takes the last day that is
+complete, or `day` from the form. The day must have been extracted and its features built, which `recommend_daily` does
+at 02:00.
+
+**What it reads.** `truth_days` days of labels (7), so at least as many days and one more must be in the lake. A data
+set without impressions has nothing to learn the heads of skips, shares, follows and reports from: these heads are
+masked, and count for nothing.
+
+**When a task fails.** As for `recommend_daily`: the log's line that begins with `marquee:` says in one sentence what is
+wrong. Last week's ranker goes on ranking meanwhile. A training of the towers that was cut off resumes from its
+checkpoint when the task is cleared.
+
+**One task again, by hand.** Copy the command from the task's *Rendered Templates* and paste it into a shell in the
+repository's folder: it does the same there.
+"""
+
+import shlex
+from datetime import timedelta
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
+from job import job
+
+# The interval ends on the Sunday on which the run starts; its last complete day is the day before.
+DAY = (
+    "--day {{ params.day or "
+    "((dag_run.data_interval_end or dag_run.run_after) - macros.timedelta(days=1)) | ds }} --cadence weekly"
+)
+TRAIN_DAY = DAY.removesuffix(" --cadence weekly")
+
+with DAG(
+    "retrain_weekly",
+    description="A ranker, learned anew each week",
+    doc_md=__doc__,
+    # After the night of Saturday, which brings its events.
+    schedule=CronDataIntervalTimetable("0 6 * * 0", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"owner": "recommendations", "execution_timeout": timedelta(hours=1)},
+    user_defined_filters={"quote": lambda value: shlex.quote(str(value))},
+    tags=["recommendations", "weekly"],
+    params={
+        "day": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Day",
+            description="The last day to learn from (2026-01-31). Empty: the last complete day.",
+        ),
+        "truth_days": Param(7, type="integer", minimum=1, maximum=28, description="Days of labels to learn from."),
+        "factors": Param(64, type="integer", minimum=4, maximum=64, description="Length of an ALS vector."),
+        "iterations": Param(10, type="integer", minimum=1, maximum=50, description="Rounds of ALS."),
+        "epochs": Param(12, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
+    },
+) as dag:
+    # The run's identity: its run id, the versions it reads.
+    open_run = job(
+        "open_run",
+        DAY,
+        "--truth-days {{ params.truth_days | quote }}",
+        "--als.factors {{ params.factors | quote }}",
+        "--als.iterations {{ params.iterations | quote }}",
+        "--towers.epochs {{ params.epochs | quote }}",
+    )
+
+    # Text vectors of titles that are new or were changed.
+    embed_items = job("embed_items", DAY)
+
+    # User and item factors from before the week, on Spark.
+    train_als = job("train_als", DAY, execution_timeout=timedelta(hours=4))
+
+    # Two towers from before the week, on a GPU where there is one.
+    train_towers = job("train_towers", DAY, execution_timeout=timedelta(hours=8))
+
+    # What retrieves for the ranker, as one unit.
+    assemble_models = job("assemble_models", DAY)
+
+    # What users made of what they were shown in the week.
+    train_ranker = job("train_ranker", TRAIN_DAY, execution_timeout=timedelta(hours=8))
+
+    chain(open_run, embed_items, train_towers, assemble_models, train_ranker)
+    chain(open_run, train_als, assemble_models)

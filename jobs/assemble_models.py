@@ -1,0 +1,81 @@
+"""One model set from the night's models: python -m jobs.assemble_models --day 2026-01-31
+
+ALS and the towers of this run, the index and neighbours of titles, the vectors of cohorts, and the newest ranker that
+learned from nothing this run judges on. From here on they are judged, promoted and rolled back together.
+"""
+
+from datetime import date, timedelta
+from typing import Literal
+
+import numpy as np
+
+from feature_defs.interactions import INTERACTIONS
+from pipelines.catalogue import read_catalogue
+from pipelines.command_line import run, say
+from pipelines.digested_files import DigestedFiles
+from pipelines.histories import read_histories, read_opted_out
+from pipelines.knowledge import aligned, read_text_vectors, read_users
+from pipelines.lake import Lake
+from pipelines.lists.cohorts import cohort_vectors
+from pipelines.models.als import AlsModel
+from pipelines.models.item_item import item_item_neighbours
+from pipelines.models.model_set import ModelSet
+from pipelines.models.nearest import build
+from pipelines.models.ranker import Ranker
+from pipelines.models.towers import Towers
+from pipelines.runs import last_step, newest_step, run_of, step
+from pipelines.settings import read_settings
+
+
+def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
+    """Assemble the challenger of a day's run.
+
+    Args:
+        day: the day whose night this is.
+        cadence: of which DAG the run is; a weekly one, which is to make a ranker, carries none.
+    """
+    settings = read_settings()
+    lake = Lake(settings.lake, settings.lake_options)
+    this_run = run_of(lake, day, cadence)
+    learned_until = day - timedelta(days=this_run.configuration.truth_days)
+    models = DigestedFiles(settings.models)
+    with step(lake, this_run, "assemble_models") as work:
+        work.reads = {INTERACTIONS.name: lake.version(INTERACTIONS) or 0}
+        als = AlsModel.from_files(models.load(str(last_step(lake, this_run, "train_als")["writes"]["model"])))
+        towers = Towers.from_files(models.load(str(last_step(lake, this_run, "train_towers")["writes"]["model"])))
+        ranker = None
+        found = newest_step(lake, "train_ranker", learned_until) if cadence == "daily" else None
+        if found is not None:
+            ranker = Ranker.from_files(models.load(str(found["writes"]["model"])))
+            say(f"the ranker of {found['run_day']} ranks")
+        elif cadence == "daily":
+            say("no ranker was trained yet: lists stay in the order of retrieval")
+        catalogue = read_catalogue(lake, day)
+        text = read_text_vectors(lake, catalogue, this_run.configuration.text_encoder)
+        users = read_users(lake, day)
+        histories = read_histories(lake, learned_until, opted_out=read_opted_out(lake, day))
+        vectors = towers.encode_items(catalogue, text)
+        is_warm = np.diff(histories.offsets) >= this_run.configuration.funnel.cold_below
+        model_set = ModelSet(
+            als=als,
+            towers=towers,
+            item_ids=catalogue.item_ids,
+            item_vectors=vectors,
+            index=build(vectors),
+            neighbours=item_item_neighbours(histories, catalogue),
+            cohorts=cohort_vectors(als.encode(histories), aligned(users, "user_id", histories.user_ids), is_warm),
+            ranker=ranker,
+            text_encoder=this_run.configuration.text_encoder,
+            learned_until=learned_until,
+        )
+        digest = models.save(model_set.to_files())
+        work.writes["model_set"] = digest
+        work.counts = {
+            "items": len(catalogue),
+            "model_set": digest,
+            "ranker_of": str(found["run_day"]) if found else None,
+        }
+
+
+if __name__ == "__main__":
+    run(main, description=__doc__)

@@ -1,0 +1,113 @@
+"""Learn the ranker: python -m jobs.train_ranker --day 2026-01-31
+
+For a weekly run: from what was shown and played on its held-out days, with retrieval scores of the model set that
+learned until the day before the first of them. Nightly sets carry it from then on.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import numpy as np
+
+from feature_defs.interactions import LABELS
+from feature_defs.ranking import HEADS
+from pipelines.catalogue import read_catalogue
+from pipelines.command_line import run, say
+from pipelines.digested_files import DigestedFiles
+from pipelines.errors import DataError
+from pipelines.histories import read_histories, read_opted_out, read_popularity
+from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
+from pipelines.lake import Lake
+from pipelines.lists.candidates import candidates
+from pipelines.lists.funnel import in_blocks, knowledge_of, maturity_limits, retrieval_for
+from pipelines.models.calibration import Reliability
+from pipelines.models.model_set import ModelSet
+from pipelines.models.ranker_inputs import joined, pair_inputs
+from pipelines.models.ranker_training import train
+from pipelines.ranking_examples import examples_of, read_labelled
+from pipelines.runs import last_step, run_of, step
+from pipelines.settings import read_settings
+from pipelines.tracking import log_training
+
+
+def main(day: date) -> None:
+    """Train the ranker of a day's weekly run.
+
+    Args:
+        day: the day whose night this is.
+    """
+    settings = read_settings()
+    lake = Lake(settings.lake, settings.lake_options)
+    this_run = run_of(lake, day, "weekly")
+    configuration = this_run.configuration
+    first_day = day - timedelta(days=configuration.truth_days - 1)
+    models = DigestedFiles(settings.models)
+    with step(lake, this_run, "train_ranker") as work:
+        work.reads = {LABELS.name: lake.version(LABELS) or 0}
+        digest = str(last_step(lake, this_run, "assemble_models")["writes"]["model_set"])
+        model_set = ModelSet.from_files(models.load(digest))
+        catalogue = read_catalogue(lake, day)
+        text = read_text_vectors(lake, catalogue, model_set.text_encoder)
+        users, opted_out = read_users(lake, day), read_opted_out(lake, day)
+        inputs, labels, days = [], [], []
+        for number in range(configuration.truth_days):
+            shown_on = first_day + timedelta(days=number)
+            before = shown_on - timedelta(days=1)
+            labelled = read_labelled(lake, shown_on)
+            theirs = np.setdiff1d(labelled.column("user_id").to_numpy(), opted_out)
+            histories = read_histories(lake, before, opted_out=opted_out).of(theirs)
+            retrieval = retrieval_for(model_set, catalogue, text, read_popularity(lake, before))
+            user_features = read_user_features(lake, before, theirs)
+            item_features = read_item_features(lake, before, catalogue)
+            count = 0
+            for block in in_blocks(histories):
+                knowledge = knowledge_of(model_set, retrieval, block, users, user_features, item_features)
+                found = candidates(
+                    retrieval,
+                    block,
+                    knowledge.als_users,
+                    knowledge.tower_users,
+                    configuration.funnel.candidates,
+                    maturity_limits(knowledge.users),
+                )
+                examples = examples_of(labelled, shown_on, block, catalogue, found, configuration.ranker.seed)
+                inputs.append(
+                    pair_inputs(knowledge, examples.owners, examples.positions, examples.context, examples.slots)
+                )
+                labels.append(examples.labels)
+                count += len(examples)
+            days.append(np.full(count, np.datetime64(shown_on, "D")))
+            say(f"{shown_on}: {len(theirs):,} users, {count:,} examples")
+        if not inputs:
+            raise DataError(f"nothing was shown or played from {first_day} to {day}: there is nothing to rank by")
+        trained = train(
+            joined(inputs),
+            np.concatenate(labels),
+            np.concatenate(days),
+            model_set.learned_until,
+            configuration.ranker,
+        )
+        for head, reliability in zip(HEADS, trained.reliabilities, strict=True):
+            say(_sentence(head, reliability))
+        ranker = models.save(trained.ranker.to_files())
+        log_training(settings.mlflow, "train_ranker", this_run.run_id, ranker, dataclasses.asdict(configuration.ranker))
+        work.writes["model"] = ranker
+        work.counts = {
+            "examples": int(sum(len(part) for part in inputs)),
+            "model": ranker,
+            "masked": _masked(trained.ranker.is_masked.tolist()),
+            "held_out_loss": round(trained.losses[-1], 4),
+        }
+
+
+def _masked(is_masked: Sequence[bool]) -> list[str]:
+    return [head for head, masked in zip(HEADS, is_masked, strict=True) if masked]
+
+
+def _sentence(head: str, reliability: Reliability) -> str:
+    return f"  {head}: {reliability}"
+
+
+if __name__ == "__main__":
+    run(main, description=__doc__)

@@ -1,0 +1,284 @@
+"""The funnel: from all titles to a user's list. Retrieve 500, rank them, diversify, keep 200.
+
+Shapes: U users, I titles, C candidates at most, R places of a list.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.catalogue import Catalogue
+from pipelines.histories import Histories, Popularity
+from pipelines.knowledge import aligned, plays_of
+from pipelines.lists.candidates import Candidates, Retrieval, candidates
+from pipelines.lists.cohorts import cohort_lists
+from pipelines.lists.diversity import diversify
+from pipelines.lists.funnel_configuration import FunnelConfiguration
+from pipelines.models.als import AlsModel
+from pipelines.models.item_item import Neighbours
+from pipelines.models.model_set import ModelSet
+from pipelines.models.nearest import build
+from pipelines.models.ranker_inputs import Context, Knowledge, pair_inputs
+
+# Users whose candidates are held at once: half a million pairs with their features.
+_USERS_AT_ONCE = 1024
+# When most people watch, for whom a list is made before anyone knows when they will.
+_USUAL_HOUR = 20
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """Lists of U users after each stage, by position in the catalogue: int64 [U, R], -1 where a list is shorter.
+
+    `retrieved`: in retrieval order. `ranked`: by the ranker. `final`: after the rules of diversity, with `scores`
+    float32 [U, R], `sources` int64 [U, R] and `reasons` int64 [U, R]: how far back in the history the reason is, or -1.
+    """
+
+    retrieved: NDArray[np.int64]
+    ranked: NDArray[np.int64]
+    final: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    sources: NDArray[np.int64]
+    reasons: NDArray[np.int64]
+
+
+def retrieval_for(
+    model_set: ModelSet, catalogue: Catalogue, text_items: NDArray[np.float32], popularity: Popularity
+) -> Retrieval:
+    """What the sources of a model set propose from, for the catalogue of a day.
+
+    Titles that the set knows have the vectors it was judged with; those that came since are placed by their content.
+    """
+    vectors = model_set.towers.encode_items(catalogue, text_items)
+    at = _positions(model_set.item_ids, catalogue.item_ids)
+    vectors[at >= 0] = model_set.item_vectors[at[at >= 0]]
+    is_same = np.array_equal(model_set.item_ids, catalogue.item_ids)
+    plays, recent = plays_of(popularity, catalogue)
+    return Retrieval(
+        catalogue=catalogue,
+        als_items=als_items(model_set.als, catalogue),
+        tower_items=vectors,
+        index=model_set.index if is_same else build(vectors),
+        text_items=text_items,
+        neighbours=_moved(model_set.neighbours, model_set.item_ids, catalogue),
+        popularity_recent=recent,
+        popularity=plays,
+    )
+
+
+def als_items(als: AlsModel, catalogue: Catalogue) -> NDArray[np.float32]:
+    """ALS vectors of a catalogue: float32 [I, K], zeros for titles that it does not know."""
+    vectors = np.zeros((len(catalogue), als.item_factors.shape[1]), np.float32)
+    at = als.positions(catalogue.item_ids)
+    vectors[at >= 0] = als.item_factors[at[at >= 0]]
+    return vectors
+
+
+def knowledge_of(
+    model_set: ModelSet,
+    retrieval: Retrieval,
+    histories: Histories,
+    users: pa.Table,
+    user_features: pa.Table,
+    item_features: pa.Table,
+) -> Knowledge:
+    """What the ranker may know of these users, encoded by a model set.
+
+    Args:
+        model_set: encodes.
+        retrieval: of the same set, for the catalogue of the day.
+        histories: of the users, U.
+        users: rows of USERS in any order.
+        user_features: rows of USER_FEATURES in any order.
+        item_features: rows of ITEM_FEATURES, aligned with the catalogue.
+    """
+    return Knowledge(
+        catalogue=retrieval.catalogue,
+        users=aligned(users, "user_id", histories.user_ids),
+        histories=histories,
+        user_features=aligned(user_features, "user_id", histories.user_ids),
+        item_features=item_features,
+        als_users=model_set.als.encode(histories),
+        als_items=retrieval.als_items,
+        tower_users=model_set.towers.encode_users(histories, users, retrieval.catalogue, retrieval.text_items),
+        tower_items=retrieval.tower_items,
+        text_items=retrieval.text_items,
+    )
+
+
+def usual_context(knowledge: Knowledge, owners: NDArray[np.int64], weekday: int) -> Context:
+    """When and on what these pairs would be seen: in the evening, on the device that the user uses most."""
+    devices = np.array(knowledge.users.column("device").to_pylist() or [None], object)
+    return Context(
+        np.full(len(owners), _USUAL_HOUR), np.full(len(owners), weekday), list(devices[owners]) if len(owners) else []
+    )
+
+
+def recommend(
+    model_set: ModelSet, retrieval: Retrieval, knowledge: Knowledge, weekday: int, configuration: FunnelConfiguration
+) -> Recommended:
+    """The lists of the users of `knowledge`.
+
+    Without a ranker lists stay in retrieval order. Users with too short a history get what suits their cohort.
+
+    Args:
+        model_set: retrieves and ranks.
+        retrieval: what it proposes from.
+        knowledge: of the users.
+        weekday: of the day that the lists are for, 0 for Monday.
+        configuration: how.
+    """
+    length = configuration.lists.length
+    limits = maturity_limits(knowledge.users)
+    found = candidates(
+        retrieval,
+        knowledge.histories,
+        knowledge.als_users,
+        knowledge.tower_users,
+        configuration.candidates,
+        maturity_limits=limits,
+    )
+    scores = found.scores
+    if model_set.ranker is not None and len(found.positions):
+        owners = found.owners()
+        context = usual_context(knowledge, owners, weekday)
+        slots = np.full(len(owners), -1, np.int64)
+        scores = model_set.ranker.score(pair_inputs(knowledge, owners, found.positions, context, slots))
+    table = _Padded.of(found, scores)
+    retrieved = table.positions[:, :length].copy()
+    _be_cohort(table, model_set, retrieval, knowledge, limits, configuration)
+    table = table.sorted()
+    ranked = table.positions[:, :length]
+    order = diversify(
+        table.scores, table.positions, retrieval.catalogue.main_genres, _looks(retrieval), configuration.diversity
+    )[:, :length]
+    chosen = table.at(order)
+    return Recommended(retrieved, ranked, chosen.positions, chosen.scores, chosen.sources, chosen.reasons)
+
+
+@dataclass(frozen=True)
+class _Padded:
+    """Candidates as matrices [U, C]: position -1 and score -inf where a user has fewer."""
+
+    positions: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    sources: NDArray[np.int64]
+    reasons: NDArray[np.int64]
+
+    @staticmethod
+    def of(found: Candidates, scores: NDArray[np.float32]) -> "_Padded":
+        users, counts = len(found.user_ids), np.diff(found.offsets)
+        width = max(int(counts.max(initial=0)), 1)
+        within = np.arange(len(found.positions)) - np.repeat(found.offsets[:-1], counts)
+        at = (found.owners(), within)
+
+        def matrix(values: NDArray[np.generic], empty: float, dtype: type) -> NDArray[np.generic]:
+            out: NDArray[np.generic] = np.full((users, width), empty, dtype)
+            out[at] = values
+            return out
+
+        return _Padded(
+            matrix(found.positions, -1, np.int64).astype(np.int64),
+            matrix(scores, -np.inf, np.float32).astype(np.float32),
+            matrix(found.sources, 0, np.int64).astype(np.int64),
+            matrix(found.reasons, -1, np.int64).astype(np.int64),
+        )
+
+    def sorted(self) -> "_Padded":
+        """Best first; among equals in the order they came."""
+        return self.at(np.argsort(-self.scores, axis=1, kind="stable"))
+
+    def at(self, order: NDArray[np.int64]) -> "_Padded":
+        """The candidates in these columns; nothing for column -1."""
+        columns = np.maximum(order, 0)
+
+        def taken(values: NDArray[np.generic]) -> NDArray[np.generic]:
+            return np.take_along_axis(values, columns, 1)
+
+        return _Padded(
+            np.where(order >= 0, taken(self.positions), -1).astype(np.int64),
+            np.where(order >= 0, taken(self.scores), -np.inf).astype(np.float32),
+            np.where(order >= 0, taken(self.sources), 0).astype(np.int64),
+            np.where(order >= 0, taken(self.reasons), -1).astype(np.int64),
+        )
+
+
+def _be_cohort(
+    table: _Padded,
+    model_set: ModelSet,
+    retrieval: Retrieval,
+    knowledge: Knowledge,
+    limits: NDArray[np.int64],
+    configuration: FunnelConfiguration,
+) -> None:
+    """Put the titles that suit their cohort in the place of the candidates of users with too short a history."""
+    cold = np.flatnonzero(np.diff(knowledge.histories.offsets) < configuration.cold_below)
+    if not len(cold):
+        return
+    found = cohort_lists(
+        model_set.cohorts.vectors_of(knowledge.users.take(pa.array(cold))),
+        retrieval.als_items,
+        retrieval.catalogue,
+        knowledge.histories.of(knowledge.histories.user_ids[cold]),
+        limits[cold],
+        table.positions.shape[1],
+    )
+    theirs = _Padded.of(found, found.scores)
+    # Where nobody like them ever watched anything, what was retrieved for them stays.
+    has_any = (theirs.positions >= 0).any(1)
+    for values, new, empty in (
+        (table.positions, theirs.positions, -1),
+        (table.scores, theirs.scores, -np.inf),
+        (table.sources, theirs.sources, 0),
+        (table.reasons, theirs.reasons, -1),
+    ):
+        values[cold[has_any]] = empty
+        values[cold[has_any], : new.shape[1]] = new[has_any]
+
+
+def in_blocks(histories: Histories, size: int = _USERS_AT_ONCE) -> Iterator[Histories]:
+    """The users, as many at a time as the funnel holds."""
+    for start in range(0, len(histories.user_ids), size):
+        yield histories.of(histories.user_ids[start : start + size])
+
+
+def _looks(retrieval: Retrieval) -> NDArray[np.float32]:
+    """By what titles look alike in a list: their genres, as unit vectors [I, G]; a title without any is like none."""
+    has = retrieval.catalogue.has_genre.astype(np.float32)
+    if not has.shape[1]:
+        return np.zeros((len(retrieval.catalogue), 1), np.float32)
+    looks: NDArray[np.float32] = has / np.maximum(np.linalg.norm(has, axis=1, keepdims=True), 1e-9)
+    return looks.astype(np.float32)
+
+
+def maturity_limits(users: pa.Table) -> NDArray[np.int64]:
+    """The age up to which titles may be shown to each user: int64 [U]; no limit where none is known."""
+    column = users.column("maturity_limit").cast(pa.int64()).fill_null(2**31)
+    limits: NDArray[np.int64] = column.to_numpy()
+    return limits
+
+
+def _positions(item_ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    if not len(item_ids):
+        return np.full(len(wanted), -1, np.int64)
+    at = np.searchsorted(item_ids, wanted).clip(max=len(item_ids) - 1)
+    return np.where(item_ids[at] == wanted, at, -1)
+
+
+def _moved(neighbours: Neighbours, item_ids: NDArray[np.int64], catalogue: Catalogue) -> Neighbours:
+    """Neighbours among the titles of one catalogue as positions in another."""
+    if np.array_equal(item_ids, catalogue.item_ids):
+        return neighbours
+    there = np.append(catalogue.positions(item_ids), -1)
+    rows = _positions(item_ids, catalogue.item_ids)
+    positions = np.where((rows >= 0)[:, None], there[neighbours.positions[rows]], -1)
+    weights = np.where(positions >= 0, neighbours.weights[rows], 0)
+    # Those that are gone leave no gap: what is left stands in the same order.
+    order = np.argsort(positions < 0, axis=1, kind="stable")
+    return Neighbours(
+        np.take_along_axis(positions, order, 1).astype(np.int32),
+        np.take_along_axis(weights, order, 1).astype(np.float32),
+    )

@@ -1,0 +1,173 @@
+"""What each source proposes to users: their best titles that are not forbidden, best first, ties by position.
+
+Every function returns int64 [B, C], positions in the catalogue, -1 where a source has no more.
+Shapes: B users, I titles, C places, W width of a vector, H newest titles.
+"""
+
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_defs.interactions import COMPLETE_SHARE
+from pipelines.catalogue import Catalogue
+from pipelines.histories import Histories
+from pipelines.largest import largest
+from pipelines.lists.recent import Recent
+from pipelines.models.item_item import Neighbours
+from pipelines.models.nearest import NearestIndex
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+Blocked = NDArray[np.bool_]
+
+
+def by_vectors(users: Floats, items: Floats, is_known: NDArray[np.bool_], blocked: Blocked, count: int) -> Integers:
+    """The titles with the largest inner products.
+
+    Args:
+        users: float32 [B, W]; nothing for a zero row.
+        items: float32 [I, W].
+        is_known: bool [I], the titles that have a vector.
+        blocked: bool [B, I].
+        count: places, C.
+    """
+    scores = users @ items.T
+    scores[blocked | ~is_known] = -np.inf
+    best = largest(scores, count)
+    best[~users.any(1)] = -1
+    return best
+
+
+def by_index(index: NearestIndex, users: Floats, is_known: NDArray[np.bool_], blocked: Blocked, count: int) -> Integers:
+    """The same by an index: more are asked for than needed, and more again for users left short by what is blocked."""
+    found = np.full((len(users), min(count, index.count)), -1, np.int64)
+    asking = np.flatnonzero(users.any(1))
+    wide = min(2 * count, index.count)
+    while len(asking) and wide:
+        _, positions = index.search(users[asking], wide)
+        at = np.maximum(positions, 0)
+        is_open = (positions >= 0) & is_known[at] & ~blocked[asking[:, None], at]
+        found[asking] = _first(positions, is_open, found.shape[1])
+        if wide == index.count:
+            break
+        asking = asking[(found[asking] < 0).any(1)]
+        wide = min(wide * 4, index.count)
+    return found
+
+
+def by_neighbours(neighbours: Neighbours, recent: Recent, blocked: Blocked, count: int) -> Integers:
+    """The neighbours of what a user watched lately, by the sum of their weights, each by the share watched."""
+    rows, targets, worth, _ = neighbour_terms(neighbours, recent)
+    sums = np.bincount(rows * blocked.shape[1] + targets, worth, minlength=blocked.size)
+    scores = sums.astype(np.float32).reshape(blocked.shape)
+    scores[blocked | (scores <= 0)] = -np.inf
+    return largest(scores, count)
+
+
+def neighbour_terms(neighbours: Neighbours, recent: Recent) -> tuple[Integers, Integers, Floats, Integers]:
+    """Each pair of a recent title and a neighbour of it: user, neighbour, weight by share, how far back it is."""
+    users, back = np.nonzero(recent.positions >= 0)
+    titles = recent.positions[users, back]
+    positions = neighbours.positions[titles]
+    worth = neighbours.weights[titles] * recent.shares[users, back, None]
+    is_there = positions >= 0
+    width = positions.shape[1]
+    return (
+        np.repeat(users, width)[is_there.reshape(-1)],
+        positions[is_there].astype(np.int64),
+        worth[is_there],
+        np.repeat(back, width)[is_there.reshape(-1)],
+    )
+
+
+def text_profiles(text_items: Floats, recent: Recent, length: int) -> Floats:
+    """The mean text vector of the newest titles of users, by the share watched: float32 [B, D]."""
+    positions = recent.positions[:, :length]
+    shares = np.where(positions >= 0, recent.shares[:, :length], 0)
+    vectors = text_items[np.maximum(positions, 0)] if len(text_items) else np.zeros((*positions.shape, 0), np.float32)
+    profiles: Floats = np.matmul(shares[:, None, :], vectors)[:, 0]
+    return profiles
+
+
+def first_open(order: Integers, blocked: Blocked, count: int) -> Integers:
+    """The first titles of an order, the same for all users, that are open to each.
+
+    Args:
+        order: int64 [R], positions.
+        blocked: bool [B, I].
+        count: places, C.
+    """
+    found = np.full((len(blocked), min(count, len(order))), -1, np.int64)
+    asking = np.arange(len(blocked))
+    wide = min(2 * count, len(order))
+    while len(asking) and wide:
+        head = order[:wide]
+        is_open = ~blocked[asking[:, None], head[None]]
+        found[asking] = _first(np.broadcast_to(head, is_open.shape), is_open, found.shape[1])
+        if wide == len(order):
+            break
+        asking = asking[(found[asking] < 0).any(1)]
+        wide = min(wide * 4, len(order))
+    return found
+
+
+def next_episodes(catalogue: Catalogue, histories: Histories, blocked: Blocked, count: int) -> Integers:
+    """The episodes that follow those watched to the end, those of the newest first."""
+    positions = catalogue.positions(histories.item_ids)
+    may_continue = (positions >= 0) & (histories.shares >= COMPLETE_SHARE)
+    owners, back = histories.owners()[may_continue], histories.positions_from_newest()[may_continue]
+    following = catalogue.next_episodes[positions[may_continue]]
+    is_open = following >= 0
+    is_open[is_open] = ~blocked[owners[is_open], following[is_open]]
+    owners, back, following = owners[is_open], back[is_open], following[is_open]
+    order = np.lexsort((back, owners))
+    owners, following = owners[order], following[order]
+    ranks = np.arange(len(owners)) - np.searchsorted(owners, owners)
+    found = np.full((len(blocked), count), -1, np.int64)
+    fits = ranks < count
+    found[owners[fits], ranks[fits]] = following[fits]
+    return found
+
+
+def new_titles(
+    catalogue: Catalogue,
+    users: Floats,
+    items: Floats,
+    blocked: Blocked,
+    count: int,
+    *,
+    days: int,
+    bonus: float,
+) -> Integers:
+    """The titles published lately, by tower score and a bonus that falls with their age.
+
+    Args:
+        catalogue: of I titles.
+        users: float32 [B, W]; for a zero row the newest come first.
+        items: float32 [I, W].
+        blocked: bool [B, I].
+        count: places, C.
+        days: how long a title is new.
+        bonus: of a title published today, in standard deviations of the user's scores of new titles.
+    """
+    ages = (catalogue.day - date(1970, 1, 1)).days - catalogue.published_days
+    new = np.flatnonzero((ages >= 0) & (ages < days))
+    if not len(new):
+        return np.full((len(blocked), 0), -1, np.int64)
+    scores = users @ items[new].T
+    spread = scores.std(1, keepdims=True)
+    fresh = (1 - ages[new] / days).astype(np.float32) * np.float32(bonus)
+    scores += np.where(spread > 0, spread, 1) * fresh
+    scores[blocked[:, new]] = -np.inf
+    best = largest(scores, count)
+    return np.where(best >= 0, new[best], -1)
+
+
+def _first(positions: Integers, is_open: NDArray[np.bool_], count: int) -> Integers:
+    """The first open ones of each row: int64 [B, count], -1 where there are fewer."""
+    found = np.full((len(positions), count), -1, np.int64)
+    ranks = np.cumsum(is_open, axis=1, dtype=np.int32) - 1
+    rows, columns = np.nonzero(is_open & (ranks < count))
+    found[rows, ranks[rows, columns]] = positions[rows, columns]
+    return found

@@ -1,0 +1,35 @@
+"""The hyperparameters of the ranker."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RankerConfiguration:
+    """What the ranker looks like and how it learns."""
+
+    # Width of the vectors whose dot products are taken.
+    width: int = 16
+    # Units of the hidden layer between dense features and their vector.
+    bottom_units: int = 64
+    # Units of the two hidden layers above the dot products.
+    top_units: tuple[int, int] = (64, 32)
+    # Slots with a bias of their own; later ones share the last.
+    slot_count: int = 32
+    # Rows a step.
+    batch_size: int = 4096
+    # Passes over the rows, at most.
+    epochs: int = 4
+    # Passes without a better loss on the held-out rows after which learning stops.
+    patience: int = 1
+    # Step size of Adam, falling to a tenth along a cosine.
+    learning_rate: float = 3e-3
+    # Decay of the weights of layers (Loshchilov, Hutter 2019); embeddings are not decayed.
+    weight_decay: float = 1e-4
+    # Share of codes that are hidden in training, so that the vector of the unknown is learned.
+    code_dropout: float = 0.05
+    # A code seen in fewer training rows has the vector of the unknown.
+    least_code_count: int = 20
+    # The newest days that together hold at least this share of the rows are held out for stopping and calibration.
+    held_out_share: float = 0.1
+    # Of initial weights, order of rows and dropout.
+    seed: int = 1

@@ -1,0 +1,315 @@
+"""Two towers: one makes a vector of a user from their ordered history, one of a title from what is known of it.
+
+A user and a title fit as far as their vectors point the same way. The user tower reads the history with causal
+attention (Vaswani et al. 2017; Kang and McAuley, "Self-Attentive Sequential Recommendation", 2018), so that one pass
+trains on every place of it. The title tower adds an id of its own to its content and sometimes does without the id
+(Volkovs et al., "DropoutNet", 2017), so that a title nobody has watched is placed by its content.
+
+Shapes: B windows, T places of a window, I titles, E width, D numbers of a text vector.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipelines.catalogue import Catalogue
+from pipelines.errors import DataError
+from pipelines.histories import Histories
+from pipelines.models.towers_configuration import TowersConfiguration
+from pipelines.models.towers_inputs import (
+    PROFILE_COLUMNS,
+    ItemInputs,
+    Vocabularies,
+    item_inputs,
+    profile_codes,
+    share_codes,
+    user_codes,
+    year_buckets,
+)
+
+_FORMAT = 1
+FILES = ("towers.safetensors", "towers.json")
+# Titles of histories read at once while users are encoded.
+_TOKENS_AT_ONCE = 65_536
+
+
+class ItemTower(nn.Module):
+    """From a title's id and content to a vector; [I, E], not yet of unit length."""
+
+    def __init__(self, configuration: TowersConfiguration, known: Vocabularies) -> None:
+        super().__init__()
+        width = configuration.width
+        self.id_dropout = configuration.id_dropout
+        self.ids = nn.Embedding(len(known.item_ids) + 1, width)
+        self.languages = nn.Embedding(len(known.languages) + 1, width)
+        self.years = nn.Embedding(year_buckets(), width)
+        self.kinds = nn.Embedding(len(known.kinds) + 1, width)
+        self.creators = nn.Embedding(known.creator_buckets + 1, width)
+        self.genres = nn.Linear(max(len(known.genres), 1), width, bias=False)
+        self.text = nn.Linear(known.text_width, width, bias=False)
+        self.mix = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        for table in (self.ids, self.languages, self.years, self.kinds, self.creators):
+            nn.init.normal_(table.weight, std=width**-0.5)
+
+    def forward(self, items: "ItemTensors", without_id: Tensor | None = None) -> Tensor:
+        """Vectors of titles [I, E].
+
+        Args:
+            items: what is known of them.
+            without_id: bool [I], those that must do without their id.
+        """
+        ids = items.ids if without_id is None else items.ids.masked_fill(without_id, 0)
+        content = (
+            self.languages(items.languages)
+            + self.years(items.years)
+            + self.kinds(items.kinds)
+            + self.creators(items.creators)
+            + self.genres(items.has_genre)
+            + self.text(items.text)
+        )
+        # The unknown id says nothing: it is not learned, but left out.
+        own = self.ids(ids) * (ids > 0).unsqueeze(-1)
+        mixed: Tensor = own + content + self.mix(own + content)
+        return mixed
+
+
+class Block(nn.Module):
+    """One layer of causal attention and one of feed-forward, each after a norm and beside what it reads."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.project = nn.Linear(width, 3 * width)
+        self.join = nn.Linear(width, width)
+        self.forward_part = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, E] in and out; a place reads itself and those before it."""
+        batch, places, width = x.shape
+        q, k, v = (
+            part.view(batch, places, self.heads, width // self.heads).transpose(1, 2)
+            for part in self.project(self.before(x)).chunk(3, -1)
+        )
+        read = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self.dropout if self.training else 0.0)
+        x = x + F.dropout(self.join(read.transpose(1, 2).reshape(batch, places, width)), self.dropout, self.training)
+        out: Tensor = x + F.dropout(self.forward_part(self.between(x)), self.dropout, self.training)
+        return out
+
+
+class UserTower(nn.Module):
+    """From who a user is and what they watched to a vector at every place of the history."""
+
+    def __init__(self, configuration: TowersConfiguration, known: Vocabularies) -> None:
+        super().__init__()
+        width, self.dropout = configuration.width, configuration.dropout
+        self.users = nn.Embedding(known.user_buckets + 1, width, padding_idx=0)
+        self.profiles = nn.ModuleList(nn.Embedding(len(names) + 1, width) for names in known.profiles)
+        self.places = nn.Embedding(configuration.history_length + 1, width)
+        self.shares = nn.Embedding(4, width)
+        self.blocks = nn.ModuleList(
+            Block(width, configuration.heads, configuration.dropout) for _ in range(configuration.blocks)
+        )
+        self.last = nn.LayerNorm(width)
+        nn.init.zeros_(self.users.weight)
+        for table in (*self.profiles, self.places, self.shares):
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, user_codes: Tensor, profiles: Tensor, titles: Tensor, shares: Tensor) -> Tensor:
+        """Vectors [B, T + 1, E]: that at place t has read who the user is and the first t titles.
+
+        Args:
+            user_codes: int64 [B].
+            profiles: int64 [B, 4].
+            titles: vectors of the titles watched, [B, T, E], oldest first.
+            shares: how much of each was watched, int64 [B, T].
+        """
+        first = self.users(user_codes)
+        for column, table in enumerate(self.profiles):
+            first = first + table(profiles[:, column])
+        places = torch.arange(titles.shape[1] + 1, device=titles.device)
+        x = torch.cat([first.unsqueeze(1), titles + self.shares(shares)], 1) + self.places(places)
+        x = F.dropout(x, self.dropout, self.training)
+        for block in self.blocks:
+            x = block(x)
+        out: Tensor = self.last(x)
+        return out
+
+
+class TwoTowers(nn.Module):
+    """Both towers, and the temperature by which cosines become logits."""
+
+    def __init__(self, configuration: TowersConfiguration, known: Vocabularies) -> None:
+        super().__init__()
+        self.items = ItemTower(configuration, known)
+        self.users = UserTower(configuration, known)
+        self.log_temperature = nn.Parameter(torch.tensor(np.log(0.1), dtype=torch.float32))
+
+    def temperature(self) -> Tensor:
+        """Learned, and kept where a softmax of cosines still says something."""
+        return self.log_temperature.clamp(np.log(0.01), np.log(1.0)).exp()
+
+
+@dataclass(frozen=True)
+class ItemTensors:
+    """As `ItemInputs`, on a device."""
+
+    ids: Tensor
+    languages: Tensor
+    years: Tensor
+    kinds: Tensor
+    creators: Tensor
+    has_genre: Tensor
+    text: Tensor
+
+    @staticmethod
+    def of(inputs: ItemInputs, device: torch.device) -> "ItemTensors":
+        """The inputs, moved to a device."""
+        arrays = dataclasses.asdict(inputs)
+        if not arrays["has_genre"].shape[1]:
+            arrays["has_genre"] = np.zeros((len(inputs.ids), 1), np.float32)
+        return ItemTensors(**{name: torch.as_tensor(array).to(device) for name, array in arrays.items()})
+
+    def rows(self, chosen: Tensor) -> "ItemTensors":
+        """Some of the titles."""
+        return ItemTensors(
+            **{field.name: getattr(self, field.name)[chosen] for field in dataclasses.fields(ItemTensors)}
+        )
+
+
+def device_in_use() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Towers:
+    """Trained towers, as they are kept and used."""
+
+    def __init__(self, configuration: TowersConfiguration, known: Vocabularies, network: TwoTowers) -> None:
+        self.configuration, self.known = configuration, known
+        self.device = device_in_use()
+        self.network = network.to(self.device).eval()
+
+    def encode_items(self, catalogue: Catalogue, text: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit vectors of the titles of a catalogue: float32 [I, E].
+
+        Args:
+            catalogue: of a day; titles that were not learned from are placed by their content.
+            text: float32 [I, D], zeros where a title has no text.
+
+        Raises:
+            DataError: if text vectors do not fit or are not finite.
+        """
+        return _to_numpy(F.normalize(self._titles(catalogue, text), dim=-1))
+
+    def encode_users(
+        self, histories: Histories, users: pa.Table, catalogue: Catalogue, text: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Unit vectors of users from their histories: float32 [U, E]; also of those with none, by who they are.
+
+        Args:
+            histories: of the users, U.
+            users: rows of USERS, in any order.
+            catalogue: titles of the histories that it does not hold are not read.
+            text: of the catalogue.
+        """
+        profiles = profile_codes(users, histories.user_ids, self.known)
+        codes = user_codes(histories.user_ids, self.known.user_buckets)
+        positions = catalogue.positions(histories.item_ids)
+        histories = histories.where(positions >= 0).newest(self.configuration.history_length)
+        positions = catalogue.positions(histories.item_ids)
+        shares = share_codes(histories.shares).astype(np.int64)
+        vectors = np.zeros((len(histories.user_ids), self.configuration.width), np.float32)
+        with torch.inference_mode():
+            titles = self._titles(catalogue, text)
+            for rows, length in _by_length(np.diff(histories.offsets)):
+                at = histories.offsets[rows][:, None] + np.arange(length)
+                read = self.network.users(
+                    torch.as_tensor(codes[rows]).to(self.device),
+                    torch.as_tensor(profiles[rows]).to(self.device),
+                    titles[torch.as_tensor(positions[at]).to(self.device)],
+                    torch.as_tensor(shares[at]).to(self.device),
+                )
+                vectors[rows] = _to_numpy(F.normalize(read[:, -1], dim=-1))
+        return vectors
+
+    def _titles(self, catalogue: Catalogue, text: NDArray[np.float32]) -> Tensor:
+        with torch.inference_mode():
+            inputs = ItemTensors.of(item_inputs(catalogue, text, self.known), self.device)
+            titles: Tensor = self.network.items(inputs).float()
+            return titles
+
+    def to_files(self) -> dict[str, bytes]:
+        """Weights and vocabularies, by file name."""
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        known = dataclasses.asdict(self.known)
+        known.pop("item_ids")
+        weights["known.item_ids"] = torch.as_tensor(self.known.item_ids)
+        described = {"format": _FORMAT, "configuration": dataclasses.asdict(self.configuration), "known": known}
+        return {
+            "towers.safetensors": tensors_to_bytes(weights),
+            "towers.json": json.dumps(described, sort_keys=True, indent=1).encode(),
+        }
+
+    @staticmethod
+    def from_files(files: Mapping[str, bytes]) -> "Towers":
+        """The towers that `to_files` wrote.
+
+        Raises:
+            DataError: if weights are missing, of another shape or not finite.
+        """
+        try:
+            described: dict[str, Any] = json.loads(files["towers.json"])
+            weights = tensors_from_bytes(files["towers.safetensors"])
+        except (KeyError, ValueError, SafetensorError) as error:
+            raise DataError(f"the files of the towers cannot be read: {error}") from None
+        if described.get("format") != _FORMAT:
+            raise DataError(f"the towers are of format {described.get('format')}; this code reads {_FORMAT}")
+        named = described["known"]
+        named["profiles"] = tuple(tuple(names) for names in named["profiles"])
+        named |= {name: tuple(named[name]) for name in ("genres", "languages", "kinds")}
+        if len(named["profiles"]) != len(PROFILE_COLUMNS) or "known.item_ids" not in weights:
+            raise DataError("the towers lack their vocabularies")
+        known = Vocabularies(item_ids=weights.pop("known.item_ids").numpy(), **named)
+        configuration = TowersConfiguration(**described["configuration"])
+        for name, tensor in weights.items():
+            if not torch.isfinite(tensor).all():
+                raise DataError(f"the weights {name} of the towers are not all finite")
+        network = TwoTowers(configuration, known)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise DataError(f"the towers do not fit together: {str(error).splitlines()[-1].strip()}") from None
+        return Towers(configuration, known, network)
+
+
+def _by_length(lengths: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Users of one length together, as many as are read at once: nothing is padded."""
+    order = np.argsort(lengths, kind="stable")
+    cuts = np.flatnonzero(np.diff(lengths[order])) + 1
+    for group in np.split(order, cuts):
+        if not len(group):
+            continue
+        length = int(lengths[group[0]])
+        step = max(1, _TOKENS_AT_ONCE // (length + 1))
+        for start in range(0, len(group), step):
+            yield group[start : start + step], length
+
+
+def _to_numpy(tensor: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
+    return array

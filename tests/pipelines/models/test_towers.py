@@ -1,0 +1,230 @@
+"""Planted structure comes back: order, attributes, content; and towers are what their files say."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_catalogue as small
+import torch
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+
+from pipelines import crash_points
+from pipelines.errors import DataError
+from pipelines.models.towers import Towers
+from pipelines.models.towers_configuration import TowersConfiguration
+from pipelines.models.towers_inputs import item_inputs, vocabularies, windows
+from pipelines.models.towers_training import train_towers
+
+ITEMS = 30
+SMALL = TowersConfiguration(
+    width=16,
+    blocks=1,
+    history_length=8,
+    epochs=30,
+    batch_tokens=256,
+    learning_rate=1e-2,
+    creator_buckets=8,
+    dropout=0.0,
+)
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def world(user_count=60, left_out=()):
+    """Users go round a circle of titles, in steps of one, from anywhere on. Text says where a title stands."""
+    generator = np.random.default_rng(3)
+    rows = []
+    for _ in range(user_count):
+        start = int(generator.integers(ITEMS))
+        row = [(start + step) % ITEMS + 1 for step in range(8)]
+        rows.append([item for item in row if item not in left_out])
+    angle = np.arange(ITEMS) / ITEMS * 2 * np.pi
+    text = np.stack([np.sin(angle * k) for k in (1, 2)] + [np.cos(angle * k) for k in (1, 2)], 1) / 2**0.5
+    return small.histories(*rows), small.catalogue(ITEMS), small.users(user_count), text.astype(np.float32)
+
+
+def trained(configuration=SMALL, left_out=(), **options):
+    past, catalogue, users, text = world(left_out=left_out)
+    known = vocabularies(catalogue, past.item_ids, users, 4, configuration.creator_buckets, configuration.user_buckets)
+    cut = windows(past, catalogue, users, known, configuration.history_length)
+    return train_towers(cut, item_inputs(catalogue, text, known), known, configuration, **options)
+
+
+@pytest.fixture(scope="module")
+def towers():
+    return trained()
+
+
+def next_titles(towers, past):
+    _, catalogue, users, text = world()
+    return towers.encode_users(past, users, catalogue, text) @ towers.encode_items(catalogue, text).T
+
+
+def test_the_title_that_follows_in_order_comes_first(towers):
+    past = small.histories(*[[(start + step) % ITEMS + 1 for step in range(4)] for start in range(ITEMS)])
+    wanted = (np.arange(ITEMS) + 4) % ITEMS
+    ranks = (next_titles(towers, past) > next_titles(towers, past)[np.arange(ITEMS), wanted][:, None]).sum(1)
+    assert (ranks < 3).mean() > 0.9
+    assert np.median(ranks) == 0
+
+
+def test_order_matters_and_not_the_set_of_titles_alone(towers):
+    forth, back = small.histories([4, 5, 6, 7]), small.histories([7, 6, 5, 4])
+    assert next_titles(towers, forth)[0].argmax() == 7
+    assert next_titles(towers, back)[0].argmax() != 7
+
+
+def test_who_a_user_is_decides_where_nothing_was_watched():
+    rows = [[1 + 2 * ((user + step) % 10) + user % 2 for step in range(3)] for user in range(80)]
+    catalogue = small.catalogue(20)
+    users = small.users(80, age_band=["18_24" if user % 2 else "55_up" for user in range(80)])
+    past, text = small.histories(*rows), np.zeros((20, 4), np.float32)
+    known = vocabularies(catalogue, past.item_ids, users, 4, 8, 0)
+    model = train_towers(windows(past, catalogue, users, known, 8), item_inputs(catalogue, text, known), known, SMALL)
+    nobody = small.histories([], [])
+    scores = model.encode_users(nobody, users, catalogue, text) @ model.encode_items(catalogue, text).T
+    assert set(np.argsort(-scores[0])[:8] % 2) == {0}
+    assert set(np.argsort(-scores[1])[:8] % 2) == {1}
+
+
+def test_a_title_never_watched_is_placed_by_its_content():
+    model = trained(left_out=(12,))
+    _, catalogue, _, text = world()
+    vectors = model.encode_items(catalogue, text)
+    near = np.argsort(-vectors @ vectors[11])[1:6]
+    assert len(set(near) & {8, 9, 10, 12, 13, 14}) >= 3
+
+
+def test_vectors_are_of_unit_length_whatever_is_known(towers):
+    _, catalogue, users, text = world()
+    past = small.histories([], [3], [1, 2, 99], list(range(1, 25)))
+    assert np.linalg.norm(towers.encode_users(past, users, catalogue, text), axis=1) == pytest.approx(1, abs=1e-5)
+    bare = small.catalogue(2, genres=[None, None], language=[None, None], release_year=[None, None])
+    assert np.linalg.norm(towers.encode_items(bare, np.zeros((2, 1), np.float32)), axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_user_is_encoded_alike_alone_and_among_others(towers):
+    _, catalogue, users, text = world()
+    rows = [[1, 2, 3], [5], [7, 8, 9, 10], [2, 4, 6]]
+    together = towers.encode_users(small.histories(*rows), users, catalogue, text)
+    past = small.histories(*rows)
+    for user in range(4):
+        alone = towers.encode_users(past.of(past.user_ids[user : user + 1]), users, catalogue, text)
+        np.testing.assert_allclose(alone[0], together[user], atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_files_and_another_seed_others():
+    short = dataclasses.replace(SMALL, epochs=2, dropout=0.3)
+    assert trained(short).to_files() == trained(short).to_files()
+    assert trained(short).to_files() != trained(dataclasses.replace(short, seed=2)).to_files()
+
+
+def test_a_training_cut_off_resumes_from_its_checkpoint_to_the_same_files(tmp_path, monkeypatch):
+    short = dataclasses.replace(SMALL, epochs=6, dropout=0.3, checkpoint_steps=3)
+    whole = trained(short).to_files()
+
+    class PowerCutError(Exception):
+        pass
+
+    passed = []
+
+    def cut(point):
+        passed.append(point)
+        if len(passed) == 2:
+            raise PowerCutError
+
+    monkeypatch.setattr(crash_points, "passing", cut)
+    with pytest.raises(PowerCutError):
+        trained(short, checkpoints=tmp_path / "kept")
+    assert (tmp_path / "kept" / "checkpoint.json").is_file()
+    epochs = []
+    resumed = trained(short, checkpoints=tmp_path / "kept", progress=lambda found: epochs.append(found.epoch))
+    assert resumed.to_files() == whole
+    assert epochs[0] > 0, "what was done before the cut is not done again"
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path):
+    short = dataclasses.replace(SMALL, epochs=2, checkpoint_steps=1)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "checkpoint.json").write_text(json.dumps({"step": 3, "purpose": "another"}))
+    assert trained(short, checkpoints=tmp_path / "kept").to_files() == trained(short).to_files()
+
+
+def test_in_bfloat16_it_learns_the_same_within_what_bfloat16_tells_apart(towers):
+    past = small.histories([4, 5, 6, 7], [10, 11, 12])
+    halved = trained(in_bfloat16=True)
+    assert next_titles(halved, past).argmax(1).tolist() == next_titles(towers, past).argmax(1).tolist() == [7, 12]
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    program = tmp_path / "two.py"
+    program.write_text(
+        "import os, sys, dataclasses, numpy as np\n"
+        f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(ROOT / 'tests' / 'worlds')!r}]\n"
+        "import test_towers as t\n"
+        "from pipelines.models.towers_training import is_first_process, join_processes\n"
+        "join_processes(int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_RANK', '0')))\n"
+        "files = t.trained(dataclasses.replace(t.SMALL, epochs=4)).to_files()\n"
+        "if is_first_process():\n"
+        "    open(sys.argv[1], 'wb').write(files['towers.safetensors'])\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    one = [sys.executable, str(program), str(tmp_path / "one")]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    both = [sys.executable, *launch, str(program), str(tmp_path / "both")]
+    for command in (one, both):
+        subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True, timeout=300)
+    alone = tensors_from_bytes((tmp_path / "one").read_bytes())
+    together = tensors_from_bytes((tmp_path / "both").read_bytes())
+    for name, tensor in alone.items():
+        torch.testing.assert_close(tensor, together[name], atol=2e-3, rtol=1e-2, msg=name)
+
+
+def test_towers_come_back_from_their_files(towers):
+    past = small.histories([4, 5, 6, 7])
+    again = Towers.from_files(towers.to_files())
+    np.testing.assert_array_equal(next_titles(again, past), next_titles(towers, past))
+
+
+def altered(towers, change):
+    files = towers.to_files()
+    weights = tensors_from_bytes(files["towers.safetensors"])
+    change(weights)
+    return {**files, "towers.safetensors": tensors_to_bytes(weights)}
+
+
+def test_weights_that_are_not_finite_or_do_not_fit_are_refused_before_use(towers):
+    def poison(weights):
+        weights["items.mix.1.weight"][0, 0] = float("nan")
+
+    def shrink(weights):
+        weights["items.mix.1.weight"] = weights["items.mix.1.weight"][:, :-1].contiguous()
+
+    with pytest.raises(DataError, match=r"items\.mix\.1\.weight of the towers are not all finite"):
+        Towers.from_files(altered(towers, poison))
+    with pytest.raises(DataError, match="do not fit together"):
+        Towers.from_files(altered(towers, shrink))
+    with pytest.raises(DataError, match="cannot be read"):
+        Towers.from_files({**towers.to_files(), "towers.safetensors": b"\x80\x04pickle"})
+    with pytest.raises(DataError, match="format 9"):
+        Towers.from_files({**towers.to_files(), "towers.json": b'{"format": 9}'})
+
+
+def test_nothing_to_predict_is_said_in_a_sentence():
+    past, catalogue, users, text = world()
+    past = small.histories([1], [2, 3], shares=[[0.1], [0.5, 0.2]])
+    known = vocabularies(catalogue, past.item_ids, users, 4, 8, 0)
+    with pytest.raises(DataError, match="nothing was watched to the end"):
+        train_towers(windows(past, catalogue, users, known, 8), item_inputs(catalogue, text, known), known, SMALL)
+
+
+def test_windows_of_a_batch_are_of_like_length_so_that_little_is_padded():
+    found = []
+    trained(dataclasses.replace(SMALL, epochs=1), progress=found.append)
+    assert found[0].padding_share < 0.05
