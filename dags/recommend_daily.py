@@ -82,7 +82,7 @@ with DAG(
         "shard_count": Param(
             2, type="integer", minimum=1, maximum=1024, description="Parts that users are split into for scoring."
         ),
-        "epochs": Param(12, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
+        "epochs": Param(8, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
         "factors": Param(64, type="integer", minimum=4, maximum=64, description="Length of an ALS vector."),
         "iterations": Param(10, type="integer", minimum=1, maximum=50, description="Rounds of ALS."),
         "promote": Param(

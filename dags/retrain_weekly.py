@@ -57,7 +57,7 @@ with DAG(
         "truth_days": Param(7, type="integer", minimum=1, maximum=28, description="Days of labels to learn from."),
         "factors": Param(64, type="integer", minimum=4, maximum=64, description="Length of an ALS vector."),
         "iterations": Param(10, type="integer", minimum=1, maximum=50, description="Rounds of ALS."),
-        "epochs": Param(12, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
+        "epochs": Param(8, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
     },
 ) as dag:
     # The run's identity: its run id, the versions it reads.

@@ -64,6 +64,9 @@ CONTEXT_DENSE = (
 PAIR_DENSE = (
     DenseFeature("als_score", "Dot product of the ALS vectors; 0 if either is unknown."),
     DenseFeature("tower_score", "Dot product of the tower vectors; 0 if either is unknown."),
+    DenseFeature("als_standing", "ALS score, in standard deviations of the user's scores of all titles."),
+    DenseFeature("tower_log_share", "log of the title's share in the softmax of the towers over what may be shown."),
+    DenseFeature("item_item_score", "log(1 + sum of its weights as a neighbour of what the user watched lately)."),
     DenseFeature("content_mean", "Mean similarity of text to the last 10 completed titles; 0 if there is no text."),
     DenseFeature("content_best", "Largest of those similarities; 0 if there is no text."),
     DenseFeature("is_next_episode", "1 if the title follows a completed episode and was not played itself."),

@@ -74,11 +74,12 @@ EVALUATIONS = Table(
         Field("value", Dtype.FLOAT64, "Mean over users."),
         Field("low", Dtype.FLOAT64, "Lower end of the 95 % bootstrap interval."),
         Field("high", Dtype.FLOAT64, "Upper end."),
-        Field("difference", Dtype.FLOAT64, "Challenger less this one, mean over the same users."),
+        Field("against", Dtype.STRING, "The role that this one is held against.", (NotNull(),)),
+        Field("difference", Dtype.FLOAT64, "What it is held against less this one, mean over the same users."),
         Field("difference_low", Dtype.FLOAT64, "Lower end of the paired 95 % bootstrap interval."),
         Field("difference_high", Dtype.FLOAT64, "Upper end."),
     ),
-    key=("run_id", "role", "metric", "segment"),
+    key=("run_id", "role", "against", "metric", "segment"),
 )
 
 DECISIONS = Table(

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from feature_defs.interactions import COMPLETE_SHARE, INTERACTIONS
 from feature_defs.record import EVALUATIONS
-from pipelines.catalogue import read_catalogue
+from pipelines.catalogue import as_known, read_catalogue
 from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
 from pipelines.evaluation.comparison import CANDIDATES, Judged, Measures, compare, new_to_each
@@ -42,7 +42,7 @@ def main(day: date) -> None:
         histories = read_histories(lake, learned_until, opted_out=opted_out)
         later = read_histories(lake, day, first_day=learned_until + timedelta(days=1), opted_out=opted_out)
         popularity = read_popularity(lake, learned_until)
-        catalogue = read_catalogue(lake, day)
+        catalogue = as_known(read_catalogue(lake, day), learned_until, day)
         eligible = catalogue.item_ids[catalogue.may_be_shown]
         truth = new_to_each(later, histories, COMPLETE_SHARE)
         known = histories.of(truth.user_ids)

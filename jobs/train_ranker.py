@@ -12,7 +12,7 @@ import numpy as np
 
 from feature_defs.interactions import LABELS
 from feature_defs.ranking import HEADS
-from pipelines.catalogue import read_catalogue
+from pipelines.catalogue import as_known, read_catalogue
 from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
 from pipelines.errors import DataError
@@ -57,7 +57,8 @@ def main(day: date) -> None:
             labelled = read_labelled(lake, shown_on)
             theirs = np.setdiff1d(labelled.column("user_id").to_numpy(), opted_out)
             histories = read_histories(lake, before, opted_out=opted_out).of(theirs)
-            retrieval = retrieval_for(model_set, catalogue, text, read_popularity(lake, before))
+            then = as_known(catalogue, before, shown_on)
+            retrieval = retrieval_for(model_set, then, text, read_popularity(lake, before))
             user_features = read_user_features(lake, before, theirs)
             item_features = read_item_features(lake, before, catalogue)
             count = 0
@@ -88,8 +89,9 @@ def main(day: date) -> None:
             model_set.learned_until,
             configuration.ranker,
         )
-        for head, reliability in zip(HEADS, trained.reliabilities, strict=True):
-            say(_sentence(head, reliability))
+        say("calibration on the held-out days:")
+        for reliability in trained.reliabilities:
+            say(_sentence(reliability))
         ranker = models.save(trained.ranker.to_files())
         log_training(settings.mlflow, "train_ranker", this_run.run_id, ranker, dataclasses.asdict(configuration.ranker))
         work.writes["model"] = ranker
@@ -97,7 +99,9 @@ def main(day: date) -> None:
             "examples": int(sum(len(part) for part in inputs)),
             "model": ranker,
             "masked": _masked(trained.ranker.is_masked.tolist()),
-            "held_out_loss": round(trained.losses[-1], 4),
+            "calibration_errors": {
+                one.head: round(one.expected_calibration_error, 4) for one in trained.reliabilities if len(one.counts)
+            },
         }
 
 
@@ -105,8 +109,14 @@ def _masked(is_masked: Sequence[bool]) -> list[str]:
     return [head for head, masked in zip(HEADS, is_masked, strict=True) if masked]
 
 
-def _sentence(head: str, reliability: Reliability) -> str:
-    return f"  {head}: {reliability}"
+def _sentence(reliability: Reliability) -> str:
+    if not len(reliability.counts):
+        return f"  {reliability.head:<15} masked: the data says nothing of it"
+    tenths = zip(reliability.predicted, reliability.observed, strict=True)
+    return (
+        f"  {reliability.head:<15} error {reliability.expected_calibration_error:.4f} on {reliability.counts.sum():,} "
+        "rows; by tenths, predicted and observed: " + " ".join(f"{one:.3f}|{other:.3f}" for one, other in tenths)
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What may be shown, and what is known of titles, as known on a day."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -128,6 +128,16 @@ def catalogue_from(items: pa.Table, day: date) -> Catalogue:
         published_days=published // 86_400_000_000,
         maturities=_integers(items.column("maturity"), 0),
     )
+
+
+def as_known(catalogue: Catalogue, until: date, shown_on: date) -> Catalogue:
+    """A catalogue as it was before: known at the end of one day, and what may be shown on another.
+
+    What is to be published is known beforehand, as the service plans it. That a title which may be shown now could not
+    be shown then, but for its publication, is not known.
+    """
+    published = catalogue.published_days <= (shown_on - date(1970, 1, 1)).days
+    return replace(catalogue, day=until, may_be_shown=catalogue.may_be_shown & published)
 
 
 def read_catalogue(lake: Lake, day: date) -> Catalogue:

@@ -25,8 +25,9 @@ from pipelines.lake import Lake
 from pipelines.lists.candidates import Candidates
 from pipelines.models.ranker_inputs import Context
 
-# Candidates that are added for a user and a day: as many of the first as of the rest.
-_FIRST, _ADDED_OF_EACH = 50, 12
+# Candidates that are added for a user and a day. Drawn evenly: more of the first than of the rest would teach that to
+# stand first is a reason not to be watched.
+_ADDED = 60
 _COLUMN_OF_HEAD = {"watch": "watch", **{head: f"is_{head}" for head in HEADS[1:]}}
 
 
@@ -123,12 +124,9 @@ def examples_of(
 
 
 def _added(found: Candidates, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Some candidates of each user, from the first and from the rest: owners and positions."""
+    """Some candidates of each user: owners and positions, int64."""
     owners = found.owners()
+    order = np.lexsort((np.random.default_rng([seed, 2]).random(len(owners)), owners))
     places = np.arange(len(owners)) - found.offsets[:-1][owners]
-    group = owners * 2 + (places >= _FIRST)
-    order = np.lexsort((np.random.default_rng([seed, 2]).random(len(owners)), group))
-    grouped = group[order]
-    begins = np.searchsorted(grouped, grouped)
-    chosen = np.sort(order[np.arange(len(order)) - begins < _ADDED_OF_EACH])
+    chosen = np.sort(order[places < _ADDED])
     return owners[chosen], found.positions[chosen]

@@ -46,6 +46,8 @@ class Measures:
     catalogue: Catalogue
 
 
+# What each part should be better than: retrieval by towers than by ALS, that than most popular; a stage than the last.
+_NEXT_BETTER = (("most_popular", "als"), ("als", "towers"), ("als", "retrieved"), ("retrieved", "ranked"))
 # Finding titles that nobody had played before: a segment of what is to be found, not of users.
 NEW_TITLES = "new_titles"
 
@@ -99,7 +101,9 @@ def compare(
     resamples: int,
     seed: int,
 ) -> pa.Table:
-    """Rows of EVALUATIONS: each model by metric and segment, and the challenger's paired difference to it.
+    """Rows of EVALUATIONS: each model by metric and segment, and the paired difference of another to it.
+
+    Each is held against the challenger; and parts of the challenger against the next better part, where both are there.
 
     Args:
         judged: lists by role; one role is `challenger`.
@@ -118,13 +122,16 @@ def compare(
     in_all = {role: per_user(lists.ranking, truth) for role, lists in judged.items()}
     in_new = {role: per_user(lists.ranking, new) for role, lists in judged.items()}
     rows = []
-    for role, one in judged.items():
-        here = {"run_id": run_id, "run_day": day, "role": role, "model_set": one.model_set}
+    pairs = [(role, "challenger") for role in judged]
+    pairs += [(role, better) for role, better in _NEXT_BETTER if role in judged and better in judged]
+    for role, against in pairs:
+        one = judged[role]
+        here = {"run_id": run_id, "run_day": day, "role": role, "model_set": one.model_set, "against": against}
         for segment, chosen in segments.items():
             values = in_new if segment == NEW_TITLES else in_all
             for metric, value in values[role].items():
                 own = interval(value[chosen], resamples, seed)
-                apart = interval((values["challenger"][metric] - value)[chosen], resamples, seed)
+                apart = interval((values[against][metric] - value)[chosen], resamples, seed)
                 rows.append(
                     {
                         **here,
@@ -139,6 +146,8 @@ def compare(
                         "difference_high": apart.high,
                     }
                 )
+        if against != "challenger":
+            continue
         for metric, figure in whole_lists(one.ranking, measures).items():
             rows.append({**here, "metric": metric, "segment": "all", "user_count": len(lengths), "value": figure})
     return pa.Table.from_pylist(rows, arrow_schema(EVALUATIONS))
@@ -146,7 +155,8 @@ def compare(
 
 def held_against(rows: Sequence[Mapping[str, Any]], metric: str) -> list[Held]:
     """What the gate asks of recorded evaluations: the challenger held against the champion, or else most popular."""
-    of_metric = {row["role"]: row for row in rows if row["metric"] == metric and row["segment"] == "all"}
+    wanted = {"metric": metric, "segment": "all", "against": "challenger"}
+    of_metric = {row["role"]: row for row in rows if wanted.items() <= row.items()}
     reference = next((role for role in ("champion", "most_popular") if role in of_metric), None)
     if reference is None:
         return []

@@ -22,9 +22,9 @@ from pipelines.largest import largest
 from pipelines.lists import reasons, sources
 from pipelines.lists.candidate_configuration import CandidateConfiguration
 from pipelines.lists.forbidden import forbidden
-from pipelines.lists.recent import Recent
 from pipelines.models.item_item import Neighbours
 from pipelines.models.nearest import NearestIndex
+from pipelines.models.recent import Recent
 
 # Cells of user x title held at once: 8 MiB of float32 for each source.
 _CELLS = 2 * 1024 * 1024

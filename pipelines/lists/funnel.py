@@ -21,7 +21,7 @@ from pipelines.models.als import AlsModel
 from pipelines.models.item_item import Neighbours
 from pipelines.models.model_set import ModelSet
 from pipelines.models.nearest import build
-from pipelines.models.ranker_inputs import Context, Knowledge, pair_inputs
+from pipelines.models.ranker_inputs import Knowledge, pair_inputs, usual_context
 
 # Users whose candidates are held at once: half a million pairs with their features.
 _USERS_AT_ONCE = 1024
@@ -106,14 +106,8 @@ def knowledge_of(
         tower_users=model_set.towers.encode_users(histories, users, retrieval.catalogue, retrieval.text_items),
         tower_items=retrieval.tower_items,
         text_items=retrieval.text_items,
-    )
-
-
-def usual_context(knowledge: Knowledge, owners: NDArray[np.int64], weekday: int) -> Context:
-    """When and on what these pairs would be seen: in the evening, on the device that the user uses most."""
-    devices = np.array(knowledge.users.column("device").to_pylist() or [None], object)
-    return Context(
-        np.full(len(owners), _USUAL_HOUR), np.full(len(owners), weekday), list(devices[owners]) if len(owners) else []
+        neighbours=retrieval.neighbours,
+        tower_temperature=model_set.towers.temperature,
     )
 
 
@@ -144,7 +138,8 @@ def recommend(
     scores = found.scores
     if model_set.ranker is not None and len(found.positions):
         owners = found.owners()
-        context = usual_context(knowledge, owners, weekday)
+        users = len(knowledge.histories.user_ids)
+        context = usual_context(knowledge, owners, np.full(users, _USUAL_HOUR), np.full(users, weekday))
         slots = np.full(len(owners), -1, np.int64)
         scores = model_set.ranker.score(pair_inputs(knowledge, owners, found.positions, context, slots))
     table = _Padded.of(found, scores)

@@ -3,7 +3,6 @@
 Shapes: U users, I items, R places.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,9 +196,3 @@ def slots(recommendations: pa.Table) -> pa.Table:
             "reason": pc.list_flatten(recommendations.column("reasons")),
         }
     )
-
-
-def in_parts(histories: Histories, size: int) -> Iterator[Histories]:
-    """The users, some at a time."""
-    for start in range(0, len(histories.user_ids), size):
-        yield histories.of(histories.user_ids[start : start + size])

@@ -8,9 +8,8 @@ Shapes: B users, C candidates, H newest titles, I titles, W width of a vector.
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.lists.recent import Recent
-from pipelines.lists.sources import neighbour_terms
-from pipelines.models.item_item import Neighbours
+from pipelines.models.item_item import Neighbours, neighbour_terms
+from pipelines.models.recent import Recent
 
 Integers = NDArray[np.int64]
 

@@ -13,9 +13,9 @@ from feature_defs.interactions import COMPLETE_SHARE
 from pipelines.catalogue import Catalogue
 from pipelines.histories import Histories
 from pipelines.largest import largest
-from pipelines.lists.recent import Recent
-from pipelines.models.item_item import Neighbours
+from pipelines.models.item_item import Neighbours, neighbour_sums
 from pipelines.models.nearest import NearestIndex
+from pipelines.models.recent import Recent
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -58,27 +58,9 @@ def by_index(index: NearestIndex, users: Floats, is_known: NDArray[np.bool_], bl
 
 def by_neighbours(neighbours: Neighbours, recent: Recent, blocked: Blocked, count: int) -> Integers:
     """The neighbours of what a user watched lately, by the sum of their weights, each by the share watched."""
-    rows, targets, worth, _ = neighbour_terms(neighbours, recent)
-    sums = np.bincount(rows * blocked.shape[1] + targets, worth, minlength=blocked.size)
-    scores = sums.astype(np.float32).reshape(blocked.shape)
+    scores = neighbour_sums(neighbours, recent)
     scores[blocked | (scores <= 0)] = -np.inf
     return largest(scores, count)
-
-
-def neighbour_terms(neighbours: Neighbours, recent: Recent) -> tuple[Integers, Integers, Floats, Integers]:
-    """Each pair of a recent title and a neighbour of it: user, neighbour, weight by share, how far back it is."""
-    users, back = np.nonzero(recent.positions >= 0)
-    titles = recent.positions[users, back]
-    positions = neighbours.positions[titles]
-    worth = neighbours.weights[titles] * recent.shares[users, back, None]
-    is_there = positions >= 0
-    width = positions.shape[1]
-    return (
-        np.repeat(users, width)[is_there.reshape(-1)],
-        positions[is_there].astype(np.int64),
-        worth[is_there],
-        np.repeat(back, width)[is_there.reshape(-1)],
-    )
 
 
 def text_profiles(text_items: Floats, recent: Recent, length: int) -> Floats:
@@ -151,8 +133,9 @@ def new_titles(
         days: how long a title is new.
         bonus: of a title published today, in standard deviations of the user's scores of new titles.
     """
-    ages = (catalogue.day - date(1970, 1, 1)).days - catalogue.published_days
-    new = np.flatnonzero((ages >= 0) & (ages < days))
+    # What is published on the day that lists are for, planned as it is, is as new as what was published today.
+    ages = np.maximum((catalogue.day - date(1970, 1, 1)).days - catalogue.published_days, 0)
+    new = np.flatnonzero(ages < days)
     if not len(new):
         return np.full((len(blocked), 0), -1, np.int64)
     scores = users @ items[new].T

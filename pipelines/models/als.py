@@ -11,7 +11,6 @@ Shapes: U users, I items, K factors, N titles in a history.
 import io
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from pipelines.blas_threads import one_blas_thread
 from pipelines.errors import DataError
 from pipelines.histories import Histories
 
@@ -28,14 +27,6 @@ from pipelines.histories import Histories
 _CELLS = 32 * 1024 * 1024
 
 Floats = NDArray[np.float32]
-
-
-def _one_thread() -> AbstractContextManager[object]:
-    """Let BLAS use one thread: on many small systems its threads only wait for one another (measured: 12 times slower
-    on 2 cores that others used too), and shards already run beside each other.
-    """
-    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
-    return limits
 
 
 @dataclass(frozen=True)
@@ -82,46 +73,11 @@ class AlsModel:
     def encode(self, histories: Histories) -> Floats:
         """Vectors of users from their histories: float32 [U, K]; zero where no title of the history is known."""
         vectors = np.zeros((len(histories.user_ids), self.item_factors.shape[1]), np.float32)
-        with _one_thread():
+        with one_blas_thread():
             for users, known in self._blocks(histories):
                 system, weighted = self._normal_equations(*known)
                 vectors[users] = np.linalg.solve(system, weighted.sum(1)[..., None])[..., 0]
         return vectors
-
-    def explain(self, histories: Histories, recommended: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-        """Which title of the history speaks most for each recommended one.
-
-        A score is a sum over the history: y_i' A^-1 (1 + c_j) y_j (Hu et al. 2008, section 5), and the reason is its
-        largest term among the `length` newest titles.
-
-        Args:
-            histories: of the users, U.
-            recommended: int64 [U, R], positions among `item_ids`, -1 where there is none.
-            length: how many of the newest titles may be a reason.
-
-        Returns:
-            int64 [U, R]: how far back in the history the reason is, 0 for the newest; -1 where there is none.
-        """
-        reasons = np.full(recommended.shape, -1, np.int64)
-        newest = histories.newest(length)
-        back = newest.positions_from_newest()
-        offsets = newest.offsets
-        at_newest = self.positions(newest.item_ids)
-        with _one_thread():
-            for users, (positions, shares, is_known) in self._blocks(histories):
-                system, _ = self._normal_equations(positions, shares, is_known)
-                for row, user in enumerate(users):
-                    start, stop = offsets[user], offsets[user + 1]
-                    known = at_newest[start:stop] >= 0
-                    candidates = recommended[user]
-                    if not known.any() or not (candidates >= 0).any():
-                        continue
-                    confidence = 1 + self.alpha * newest.shares[start:stop][known]
-                    past = self.item_factors[at_newest[start:stop][known]] * confidence[:, None]
-                    terms = self.item_factors[np.maximum(candidates, 0)] @ np.linalg.solve(system[row], past.T)
-                    best = back[start:stop][known][terms.argmax(1)]
-                    reasons[user] = np.where((candidates >= 0) & (terms.max(1) > 0), best, -1)
-        return reasons
 
     def positions(self, item_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where items stand in `item_ids`: int64, -1 for those that are not there."""

@@ -27,10 +27,13 @@ from feature_defs.ranking import (
     USER_CATEGORICALS,
     USER_DENSE,
 )
+from feature_defs.recommendations import HISTORY_LENGTH
 from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
+from pipelines.models.item_item import Neighbours, neighbour_sums
 from pipelines.models.ranker_codes import crossed_codes, device_codes, indexed_codes, name_codes, number_codes
+from pipelines.models.recent import Recent
 from pipelines.models.watched import Watched, watched_by
 
 Floats = NDArray[np.float32]
@@ -105,7 +108,8 @@ class Knowledge:
     `users`: rows of USERS, null where unknown. `user_features`, `item_features`: rows of USER_FEATURES and
     ITEM_FEATURES, null where there are none. `als_users`, `als_items`: float32 [U, K], [I, K]. `tower_users`,
     `tower_items`: float32 [U, 64], [I, 64]. `text_items`: float32 [I, D], of unit length. Vectors are zeros where
-    unknown.
+    unknown. `neighbours`: of titles, by who watched them. `tower_temperature`: by which a cosine of the towers is
+    divided to be a logit.
 
     Raises:
         DataError: if the parts are not aligned.
@@ -121,6 +125,8 @@ class Knowledge:
     tower_users: Floats
     tower_items: Floats
     text_items: Floats
+    neighbours: Neighbours
+    tower_temperature: float
 
     def __post_init__(self) -> None:
         users, items = len(self.histories.user_ids), len(self.catalogue)
@@ -133,6 +139,7 @@ class Knowledge:
             ("als_items", len(self.als_items), items),
             ("tower_items", len(self.tower_items), items),
             ("text_items", len(self.text_items), items),
+            ("neighbours", len(self.neighbours.positions), items),
         ):
             if count != expected:
                 raise DataError(f"{name} has {count} rows where {expected} are expected")
@@ -188,6 +195,30 @@ class Knowledge:
         """Genres of each title, adding up to 1: float32 [I, G]."""
         has_genre = self.catalogue.has_genre.astype(np.float32)
         return np.asarray(has_genre / np.maximum(has_genre.sum(1, keepdims=True), 1), np.float32)
+
+    @cached_property
+    def als_moments(self) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of each user's ALS scores of all titles: float32 [U] each."""
+        mean = self.als_items.mean(0)
+        centred = self.als_items - mean
+        spread = np.einsum("uk,kl,ul->u", self.als_users, centred.T @ centred / max(len(centred), 1), self.als_users)
+        return self.als_users @ mean, np.sqrt(np.maximum(spread, 1e-12)).astype(np.float32)
+
+    @cached_property
+    def tower_normalisers(self) -> Floats:
+        """Logarithm of the sum of the towers' exponentiated logits over what may be shown: float32 [U]."""
+        items = self.tower_items[self.catalogue.may_be_shown]
+        found = np.zeros(len(self.tower_users), np.float32)
+        for start in range(0, len(found), 256):
+            logits = self.tower_users[start : start + 256] @ items.T / self.tower_temperature
+            most = logits.max(1, initial=0.0)
+            found[start : start + 256] = most + np.log(np.exp(logits - most[:, None]).sum(1) + 1e-30)
+        return found
+
+    @cached_property
+    def neighbour_scores(self) -> Floats:
+        """How near each title is to what each user watched lately: float32 [U, I]."""
+        return neighbour_sums(self.neighbours, Recent.of(self.histories, self.catalogue, HISTORY_LENGTH))
 
     @cached_property
     def recent(self) -> Integers:
@@ -276,6 +307,12 @@ def _pair_dense(knowledge: Knowledge, owners: Integers, positions: Integers) -> 
     columns: dict[str, Floats] = {}
     columns["als_score"] = _dots(knowledge.als_users, owners, knowledge.als_items, positions)
     columns["tower_score"] = _dots(knowledge.tower_users, owners, knowledge.tower_items, positions)
+    means, spreads = knowledge.als_moments
+    columns["als_standing"] = (columns["als_score"] - means[owners]) / spreads[owners]
+    columns["als_standing"] *= columns["als_score"] != 0
+    logits = columns["tower_score"] / np.float32(knowledge.tower_temperature)
+    columns["tower_log_share"] = logits - knowledge.tower_normalisers[owners]
+    columns["item_item_score"] = np.log1p(knowledge.neighbour_scores[owners, positions])
     columns["content_mean"], columns["content_best"] = _content(knowledge, owners, positions)
     series = catalogue.series[positions]
     in_series = np.flatnonzero(series >= 0)

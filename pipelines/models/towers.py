@@ -204,6 +204,11 @@ class Towers:
         self.device = device_in_use()
         self.network = network.to(self.device).eval()
 
+    @property
+    def temperature(self) -> float:
+        """By which a cosine is divided to be a logit."""
+        return float(self.network.temperature().detach())
+
     def encode_items(self, catalogue: Catalogue, text: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit vectors of the titles of a catalogue: float32 [I, E].
 

@@ -18,17 +18,17 @@ class TowersConfiguration:
     # Newest titles of a history that are read.
     history_length: int = 50
     # Passes over all histories.
-    epochs: int = 12
+    epochs: int = 8
     # Titles of histories in a batch.
-    batch_tokens: int = 4096
+    batch_tokens: int = 1024
     # Largest step of AdamW; it rises over the first tenth of the steps and falls to zero along a cosine.
     learning_rate: float = 4e-3
     # Decay of weights, not of biases and norms.
     weight_decay: float = 0.01
     # Share of activations dropped.
-    dropout: float = 0.2
+    dropout: float = 0.3
     # Share of titles that must do without their id, in each batch.
-    id_dropout: float = 0.2
+    id_dropout: float = 0.3
     # Titles drawn evenly as negatives beside those of the batch; where the catalogue has no more, all of it is read.
     negatives: int = 4096
     # Creators are hashed into this many buckets.

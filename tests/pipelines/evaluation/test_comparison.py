@@ -66,7 +66,7 @@ def test_new_titles_are_looked_for_by_those_who_watched_one() -> None:
 
 def test_the_gate_is_given_the_champion_and_without_one_most_popular() -> None:
     figures = dict.fromkeys(["value", "low", "high", "difference", "difference_low", "difference_high"], 0.1)
-    row = {"metric": "ndcg_at_20", "segment": "all", "user_count": 30, **figures}
+    row = {"metric": "ndcg_at_20", "segment": "all", "against": "challenger", "user_count": 30, **figures}
     rows = [{**row, "role": role} for role in ("challenger", "most_popular")]
     assert [held.reference for held in held_against(rows, "ndcg_at_20")] == ["most_popular"]
     assert [held.reference for held in held_against([*rows, {**row, "role": "champion"}], "ndcg_at_20")] == ["champion"]

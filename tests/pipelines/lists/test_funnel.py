@@ -13,13 +13,13 @@ from feature_defs.recommendations import NO_REASON, RECOMMENDATIONS, SOURCES
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.checks import breaches
 from pipelines.histories import Histories
-from pipelines.lists.funnel import knowledge_of, recommend, retrieval_for, usual_context
+from pipelines.lists.funnel import knowledge_of, recommend, retrieval_for
 from pipelines.lists.funnel_configuration import FunnelConfiguration
 from pipelines.lists.ranking import ListConfiguration, slots
 from pipelines.lists.scoring import list_rows
 from pipelines.models.ranker import Ranker
 from pipelines.models.ranker_configuration import RankerConfiguration
-from pipelines.models.ranker_inputs import pair_inputs
+from pipelines.models.ranker_inputs import pair_inputs, usual_context
 from pipelines.models.ranker_training import train
 
 FUNNEL = FunnelConfiguration()
@@ -43,7 +43,7 @@ def ranker() -> Ranker:
     known = knowledge(retrieval())
     owners = np.repeat(np.arange(small_models.USERS), small_models.ITEMS)
     positions = np.tile(np.arange(small_models.ITEMS), small_models.USERS)
-    context = usual_context(known, owners, 0)
+    context = usual_context(known, owners, np.full(small_models.USERS, 20), np.zeros(small_models.USERS, np.int64))
     inputs = pair_inputs(known, owners, positions, context, np.full(len(owners), -1))
     labels = np.full((len(owners), len(HEADS)), np.nan, np.float32)
     labels[:, :2] = (positions < 20)[:, None]

@@ -42,30 +42,15 @@ def test_what_a_user_is_given_does_not_depend_on_who_else_is_encoded(model: AlsM
         np.testing.assert_allclose(together[row], model.encode(histories({user: items}))[0], rtol=1e-4, atol=1e-5)
 
 
-def test_reasons_are_the_largest_terms_of_a_sum_that_is_the_score(model: AlsModel) -> None:
-    past = histories({1: [10, 12, 30, 44], 2: [15, 16]})
-    vectors = model.encode(past)
-    recommended = np.array([[3, 25, -1], [0, 1, 2]])
-    reasons = model.explain(past, recommended, 40)
-    for user in range(2):
-        start, stop = past.offsets[user], past.offsets[user + 1]
-        rows = model.item_factors[model.positions(past.item_ids[start:stop])].astype(float)
-        everything = model.item_factors.astype(float)
-        system = everything.T @ everything + 5.0 * rows.T @ rows + 0.1 * len(rows) * np.eye(8)
-        for place, item in enumerate(recommended[user]):
-            if item < 0:
-                assert reasons[user, place] == -1
-                continue
-            terms = 6.0 * rows @ np.linalg.solve(system, model.item_factors[item].astype(float))
-            assert terms.sum() == pytest.approx(float(vectors[user] @ model.item_factors[item]), rel=1e-2, abs=1e-3)
-            back = len(rows) - 1 - int(terms.argmax())
-            assert reasons[user, place] == (back if terms.max() > 0 else -1)
-
-
-def test_only_the_newest_titles_may_be_a_reason(model: AlsModel) -> None:
-    past = histories({1: list(range(10, 40))})
-    reasons = model.explain(past, np.arange(50)[None, :], 5)
-    assert reasons.max() < 5
+def test_a_model_comes_back_from_its_files_and_broken_ones_are_refused(model: AlsModel) -> None:
+    files = model.to_files()
+    again = AlsModel.from_files(files)
+    np.testing.assert_array_equal(again.item_factors, model.item_factors)
+    assert again.to_files() == files
+    with pytest.raises(DataError, match="the files of ALS cannot be read"):
+        AlsModel.from_files({**files, "als.parquet": b"PAR1"})
+    with pytest.raises(DataError, match="ALS says 3 factors and holds 8"):
+        AlsModel.from_files({**files, "als.json": b'{"factors": 3, "regularization": 0.1, "alpha": 1}'})
 
 
 def test_factors_that_are_not_finite_or_do_not_fit_are_refused() -> None:

@@ -19,6 +19,7 @@ from pipelines.catalogue import catalogue_from
 from pipelines.errors import DataError
 from pipelines.histories import Histories
 from pipelines.models import ranker_inputs
+from pipelines.models.item_item import Neighbours
 from pipelines.models.ranker_codes import name_codes
 from pipelines.models.ranker_inputs import Context, Knowledge, RankerInputs, joined, pair_inputs, usual_context
 
@@ -84,6 +85,8 @@ def world() -> Knowledge:
         vectors(3, 64),
         vectors(6, 64),
         text,
+        Neighbours(np.full((6, 2), -1, np.int32), np.zeros((6, 2), np.float32)),
+        0.1,
     )
 
 
