@@ -14,7 +14,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock demo serve docs test test-fast check format serve airflow mlflow clean bench-quality
+.PHONY: help setup lock demo serve docs test test-fast check format serve airflow mlflow clean bench-quality bench-funnel bench-simulation
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,8 +44,8 @@ format: setup ## Let ruff rewrite what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-SOURCE ?= none
-demo: setup ## Three nights on real data: make demo SOURCE=movielens DATA=FOLDER
+SOURCE ?= simulated
+demo: setup ## Three nights of a simulated service, or: make demo SOURCE=movielens DATA=FOLDER
 	@MARQUEE_HOME=$(MARQUEE_HOME)/demo $(BIN)/python -m jobs.run_demo --source $(SOURCE) $(if $(DATA),--data $(DATA))
 
 serve: setup ## The endpoint at http://127.0.0.1:8080 (MARQUEE_PORT=...), until Ctrl-C
@@ -70,6 +70,12 @@ mlflow: setup ## What every run learned with, at http://127.0.0.1:5000 (MLFLOW_P
 
 docs: setup ## Write what is derived: the data dictionary
 	@$(BIN)/python -m jobs.describe_tables
+
+bench-funnel: setup ## What each part of the funnel adds, on a simulated service, beside its oracle
+	@$(BIN)/python tests/benchmarks/funnel.py
+
+bench-simulation: setup ## 200,000 users x 8,000 titles x 10 million events to disk, and docs/simulation.png
+	@$(BIN)/python tests/benchmarks/simulation.py --users 200000 --titles 8000 --events 10000000 $(if $(DATA),--data $(DATA))
 
 bench-quality: setup ## ALS beside most popular on MovieLens: make bench-quality DATA=FOLDER
 	@$(BIN)/python tests/benchmarks/quality.py --data $(or $(DATA),DATA-is-not-set)

@@ -1,7 +1,8 @@
-"""Three nights on this machine: python -m jobs.run_demo --source movielens --data ../ml-100k
+"""Three nights on this machine: python -m jobs.run_demo, or with --source movielens --data ../ml-100k
 
-Fills a warehouse, brings its past into the lake, lets Airflow run `recommend_daily` for the last three days, and asks
-the endpoint for three users' lists. Everything lies in one folder, made anew each time, and is left there to look at.
+Fills a warehouse with a simulated service, or with MovieLens; brings its past into the lake; lets Airflow run
+`retrain_weekly` where there are impressions to learn a ranker from, and `recommend_daily` for the last three days; and
+asks the endpoint for three users' lists. Everything lies in one folder, made anew each time, and is left to look at.
 """
 
 import json
@@ -15,6 +16,7 @@ import urllib.request
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from ctypes.util import find_library
+from dataclasses import astuple
 from datetime import date, timedelta
 from pathlib import Path
 from types import FrameType
@@ -24,26 +26,46 @@ import numpy as np
 import pyarrow.compute as pc
 
 from feature_defs.events import EVENTS
+from feature_defs.interactions import COMPLETE_SHARE
 from feature_defs.record import EVALUATIONS
 from pipelines import airflow_runs
-from pipelines.catalogue import read_titles
+from pipelines.catalogue import read_catalogue, read_titles
 from pipelines.command_line import run, say, say_result
-from pipelines.demo_pages import quality_table, steps_table, user_page
+from pipelines.demo_pages import models_of, quality_table, steps_table, user_page
 from pipelines.errors import DataError, UnavailableError, UsageError
+from pipelines.evaluation.bootstrap import interval
+from pipelines.evaluation.comparison import CANDIDATES, new_to_each, per_user
 from pipelines.histories import read_histories, read_opted_out
 from pipelines.lake import Lake
 from pipelines.local_servers import LocalServer, free_port, start_server, stop_servers, wait_until_ready
 from pipelines.runs import run_of
 from pipelines.settings import read_settings
+from pipelines.simulation.configuration import WorldConfiguration
+from pipelines.simulation.truth import oracle_ranking, state_before
+from pipelines.simulation.world import make_world
 from pipelines.stores.open import open_store
 from pipelines.warehouse.open import open_warehouse
 
 _DAG = "recommend_daily"
+_WEEKLY = "retrain_weekly"
 _NIGHTS = 3
+# The simulated service: large enough to tell models apart, small enough for a laptop.
+_USERS, _TITLES, _DAYS, _SEED = 4000, 800, 50, 1
 # MovieLens has some 50 active users a week: a single day could not tell models apart.
-_TRUTH_DAYS = 7
+_TRUTH_DAYS = {"simulated": 1, "movielens": 7}
 # As good as 64 factors and 10 rounds on a catalogue of this size, by validation, for a fraction of the work.
 _FACTORS, _ITERATIONS = 32, 6
+_EPOCHS = {"simulated": 8, "movielens": 4}
+_EXPLAINED = {
+    "simulated": (
+        "  A play of at least 80 % counts. The oracle knows what users like and what they are in the middle of; what\n"
+        "  they choose by chance nobody knows. These figures are of a simulated service, not of a real one."
+    ),
+    "movielens": (
+        "  A rating of 4 or 5 stands for a play of at least 80 %: MovieLens has ratings, no plays. Nor impressions:\n"
+        "  every head of a ranker is masked, there is none, and lists stay in the order of retrieval, diversified."
+    ),
+}
 _ROOT = Path(__file__).resolve().parents[1]
 _MARK = ".marquee-demo"
 # Small jobs end before the JVM's second compiler has paid for itself; only vectors in plain Java cannot do without it.
@@ -54,19 +76,21 @@ _SHORT_JOBS = {
 }
 
 
-def main(source: Literal["movielens", "none"] = "none", data: Path | None = None) -> None:
+def main(source: Literal["simulated", "movielens"] = "simulated", data: Path | None = None) -> None:
     """Run the demo.
 
     Args:
         source: where events come from.
-        data: the folder of the source's files.
+        data: the folder of MovieLens.
     """
-    if source == "none" or data is None:
+    if source == "movielens" and data is None:
         raise UsageError(
-            "the demo needs data: make demo SOURCE=movielens DATA=FOLDER, where FOLDER holds MovieLens 100K or 1M "
+            "MovieLens is needed: make demo SOURCE=movielens DATA=FOLDER, where FOLDER holds MovieLens 100K or 1M "
             "(u.data, u.item, u.user; or ratings.dat, movies.dat, users.dat), which GroupLens offers for research"
         )
-    if not data.is_dir():
+    if source == "simulated" and data is not None:
+        raise UsageError("a simulated service reads no data: leave out DATA, or say SOURCE=movielens")
+    if data is not None and not data.is_dir():
         raise UsageError(f"there is no folder {data}")
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
@@ -94,18 +118,27 @@ def main(source: Literal["movielens", "none"] = "none", data: Path | None = None
         )
         try:
             first_night, last_day = _load_past(settings.warehouse, environment, steps, source, data)
-            _nights(starting.result(), steps, first_night, last_day)
+            learned = {"factors": _FACTORS, "iterations": _ITERATIONS, "epochs": _EPOCHS[source]}
+            if source == "simulated":
+                _ranker(starting.result(), steps, first_night - timedelta(days=1), learned)
+            else:
+                say(f"\n{_WEEKLY} is left out: without impressions every head of a ranker that needs them is masked")
+            _nights(starting.result(), steps, first_night, last_day, learned | {"truth_days": _TRUTH_DAYS[source]})
         finally:
             if starting.exception() is None:
                 airflow_runs.stop(starting.result())
 
     lake = Lake(settings.lake, settings.lake_options)
-    days = [first_night + timedelta(days=number) for number in range(_NIGHTS)]
     _show_users(home, environment, lake, last_day)
-    nights = [_evaluations(lake, day) for day in days]
-    say("\nQuality on days none of the models learned from (mean over users, 95 % bootstrap interval):\n")
-    say(quality_table(nights))
-    say("  A play of at least 80 % counts; MovieLens has ratings, no plays: a rating of 4 or 5 stands for one.")
+    rows = _evaluations(lake, last_day)
+    if source == "simulated":
+        say("\nasking the simulation for the best possible lists ...")
+        rows = [*_oracle(lake, last_day), *rows]
+    learned_until = last_day - timedelta(days=_TRUTH_DAYS[source])
+    say(f"\nQuality of the night of {last_day}, on what was watched after {learned_until}, unseen by every model")
+    say("(mean over users, 95 % bootstrap intervals, those of differences paired):\n")
+    say(quality_table(rows))
+    say(_EXPLAINED[source])
     say("\nSeconds by step, all nights together:\n")
     say(steps_table(steps))
     seconds = round(time.monotonic() - started, 1)
@@ -115,7 +148,7 @@ def main(source: Literal["movielens", "none"] = "none", data: Path | None = None
     result = {
         "seconds": seconds,
         "steps": {name: round(value, 1) for name, value in steps.items()},
-        "models": _models(nights[-1]),
+        "models": models_of(rows),
         "lists": lists,
     }
     report.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -150,13 +183,15 @@ def _job(environment: dict[str, str], steps: dict[str, float], name: str, *argum
 
 
 def _load_past(
-    place: str, environment: dict[str, str], steps: dict[str, float], source: str, data: Path
+    place: str, environment: dict[str, str], steps: dict[str, float], source: str, data: Path | None
 ) -> tuple[date, date]:
     """Fill the warehouse and bring all but the last days into the lake; returns the first night and the last."""
-    _job(environment, steps, "load_warehouse", "--source", source, "--data", str(data.absolute()))
+    sizes = {"--users": _USERS, "--titles": _TITLES, "--days": _DAYS, "--seed": _SEED}
+    what = [str(part) for pair in sizes.items() for part in pair] if data is None else ["--data", str(data.absolute())]
+    _job(environment, steps, "load_warehouse", "--source", source, *what)
     with open_warehouse(place) as warehouse:
         bounds = warehouse.days(EVENTS)
-    if bounds is None or (bounds[1] - bounds[0]).days < _NIGHTS + _TRUTH_DAYS:
+    if bounds is None or (bounds[1] - bounds[0]).days < _NIGHTS + max(_TRUTH_DAYS.values()):
         raise DataError(f"{data} holds too few days of events for a demo")
     first_day, last_day = bounds
     first_night = last_day - timedelta(days=_NIGHTS - 1)
@@ -166,19 +201,31 @@ def _load_past(
     return first_night, last_day
 
 
-def _nights(airflow: airflow_runs.LocalAirflow, steps: dict[str, float], first_day: date, last_day: date) -> None:
-    """Let Airflow run the last days, one after another, and show each task as it ends."""
+def _ranker(airflow: airflow_runs.LocalAirflow, steps: dict[str, float], day: date, params: dict[str, int]) -> None:
+    """Let Airflow learn a ranker from the week up to a day."""
+    say(f"\nAirflow runs {_WEEKLY} for the week up to {day}")
+    runs = airflow_runs.trigger(airflow, _WEEKLY, day=day, params=params)
+    _watch(airflow, _WEEKLY, runs, steps)
+
+
+def _nights(
+    airflow: airflow_runs.LocalAirflow,
+    steps: dict[str, float],
+    first_day: date,
+    last_day: date,
+    params: dict[str, int],
+) -> None:
+    """Let Airflow run the last days, one after another."""
     say(f"\nAirflow runs {_DAG} for {first_day} to {last_day}")
+    told = {**params, "promote": True, "publish": True}
+    runs = airflow_runs.backfill(airflow, _DAG, first_day=first_day, last_day=last_day, params=told)
+    _watch(airflow, _DAG, runs, steps)
+
+
+def _watch(airflow: airflow_runs.LocalAirflow, dag: str, runs: dict[str, date], steps: dict[str, float]) -> None:
+    """Show each task as it ends."""
     started = time.monotonic()
-    params = {
-        "truth_days": _TRUTH_DAYS,
-        "factors": _FACTORS,
-        "iterations": _ITERATIONS,
-        "promote": True,
-        "publish": True,
-    }
-    runs = airflow_runs.backfill(airflow, _DAG, first_day=first_day, last_day=last_day, params=params)
-    for change in airflow_runs.task_changes(airflow, _DAG, runs):
+    for change in airflow_runs.task_changes(airflow, dag, runs):
         if change.state not in {"success", "failed", "up_for_retry"} or change.seconds is None:
             continue
         steps[change.task_id] += change.seconds
@@ -240,17 +287,22 @@ def _evaluations(lake: Lake, day: date) -> list[dict[str, Any]]:
     return rows
 
 
-def _models(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """The last night's figures; low and high are of ndcg_at_20."""
-    names = {"challenger": "als", "most_popular": "most_popular"}
-    models: dict[str, dict[str, float]] = {name: {} for name in names.values()}
-    for row in rows:
-        if row["role"] in names and row["segment"] == "all" and row["metric"] in {"ndcg_at_20", "recall_at_20"}:
-            model = models[names[row["role"]]]
-            model[row["metric"]] = row["value"]
-            if row["metric"] == "ndcg_at_20":
-                model |= {"low": row["low"], "high": row["high"]}
-    return models
+def _oracle(lake: Lake, day: date) -> list[dict[str, Any]]:
+    """What the best possible lists reach, judged as the models were."""
+    learned_until = day - timedelta(days=1)
+    opted_out = read_opted_out(lake, day)
+    histories = read_histories(lake, learned_until, opted_out=opted_out)
+    truth = new_to_each(read_histories(lake, day, first_day=day, opted_out=opted_out), histories, COMPLETE_SHARE)
+    catalogue = read_catalogue(lake, day)
+    world = make_world(WorldConfiguration(_USERS, _TITLES, _DAYS, seed=_SEED))
+    eligible = catalogue.item_ids[catalogue.may_be_shown]
+    known = histories.of(truth.user_ids)
+    lists = oracle_ranking(world, state_before(world, day), day, known, eligible, CANDIDATES)
+    return [
+        {"role": "oracle", "against": "challenger", "segment": "all", "metric": metric, "user_count": len(values)}
+        | dict(zip(("value", "low", "high"), astuple(interval(values)), strict=True))
+        for metric, values in per_user(lists, truth).items()
+    ]
 
 
 def _where_next(home: Path, report: Path, seconds: float) -> str:

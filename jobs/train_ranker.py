@@ -19,8 +19,7 @@ from pipelines.errors import DataError
 from pipelines.histories import read_histories, read_opted_out, read_popularity
 from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
 from pipelines.lake import Lake
-from pipelines.lists.candidates import candidates
-from pipelines.lists.funnel import in_blocks, knowledge_of, maturity_limits, retrieval_for
+from pipelines.lists.funnel import in_blocks, knowledge_of, retrieval_for, retrieve
 from pipelines.models.calibration import Reliability
 from pipelines.models.model_set import ModelSet
 from pipelines.models.ranker_inputs import joined, pair_inputs
@@ -64,15 +63,8 @@ def main(day: date) -> None:
             count = 0
             for block in in_blocks(histories):
                 knowledge = knowledge_of(model_set, retrieval, block, users, user_features, item_features)
-                found = candidates(
-                    retrieval,
-                    block,
-                    knowledge.als_users,
-                    knowledge.tower_users,
-                    configuration.funnel.candidates,
-                    maturity_limits(knowledge.users),
-                )
-                examples = examples_of(labelled, shown_on, block, catalogue, found, configuration.ranker.seed)
+                found = retrieve(model_set, retrieval, knowledge, configuration.funnel)
+                examples = examples_of(labelled, shown_on, block, then, found, configuration.ranker.seed)
                 inputs.append(
                     pair_inputs(knowledge, examples.owners, examples.positions, examples.context, examples.slots)
                 )

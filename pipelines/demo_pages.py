@@ -25,19 +25,65 @@ def _reason(reason: Mapping[str, Any], names: Mapping[int, str]) -> str:
     return str(reason["kind"]).replace("_", " ")
 
 
-def quality_table(nights: Sequence[Sequence[Mapping[str, Any]]]) -> str:
-    """Each night's models side by side: mean over users with its 95 % bootstrap interval."""
-    lines = [f"  {'night of':<11}{'model':<14}{'users':>6}  {'ndcg_at_20':<25}{'recall_at_20':<25}"]
-    for rows in nights:
-        for role in ("challenger", "champion", "most_popular"):
-            found = {row["metric"]: row for row in rows if row["role"] == role and row["segment"] == "all"}
-            if found:
-                ndcg, recall = found["ndcg_at_20"], found["recall_at_20"]
-                lines.append(
-                    f"  {ndcg['run_day']!s:<11}{role:<14}{ndcg['user_count']:>6}  "
-                    f"{_interval(ndcg):<25}{_interval(recall)}"
-                )
+# Roles of EVALUATIONS as a newcomer reads them, best first, each with the one it is held against.
+_MODELS = (
+    ("oracle", "oracle", None),
+    ("funnel", "challenger", None),
+    ("two-tower", "towers", "challenger"),
+    ("ALS", "als", "towers"),
+    ("most popular", "most_popular", "als"),
+)
+
+
+def quality_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Models side by side: mean over users with its 95 % bootstrap interval, and by how much the line above is better.
+
+    Args:
+        rows: of EVALUATIONS of a night, with rows of an oracle where there is one.
+    """
+    lines = [
+        f"  {'model':<14}{'users':>6}  {'ndcg_at_20':<23}{'recall_at_20':<23}ndcg_at_20 of the line above, less this"
+    ]
+    for name, role, above in _MODELS:
+        found = _of_role(rows, role, "challenger")
+        if not found:
+            continue
+        apart = _of_role(rows, role, above)["ndcg_at_20"] if above else None
+        ndcg, recall = found["ndcg_at_20"], found["recall_at_20"]
+        better = "" if apart is None else f"{apart['difference']:+.3f} " + _bounds(apart, "difference_")
+        lines.append(
+            f"  {name:<14}{ndcg['user_count']:>6}  {_interval(ndcg):<23}{_interval(recall):<23}{better}".rstrip()
+        )
     return "\n".join(lines)
+
+
+def models_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """The same figures by model; low and high are of ndcg_at_20."""
+    models = {}
+    for name, role, above in _MODELS:
+        found = _of_role(rows, role, "challenger")
+        if not found:
+            continue
+        ndcg = found["ndcg_at_20"]
+        models[name.replace(" ", "_").replace("-", "_").lower()] = {
+            **{metric: found[metric]["value"] for metric in ("ndcg_at_20", "recall_at_20")},
+            **{end: ndcg[end] for end in ("low", "high")},
+        }
+        if above:
+            apart = _of_role(rows, role, above)["ndcg_at_20"]
+            key = name.replace(" ", "_").replace("-", "_").lower()
+            models[key] |= {f"line_above_less_this_{end}": apart[f"difference{end}"] for end in ("", "_low", "_high")}
+    return models
+
+
+def _of_role(rows: Sequence[Mapping[str, Any]], role: str, against: str | None) -> dict[str, Mapping[str, Any]]:
+    """Rows of a role for all users, by metric."""
+    wanted = {"role": role, "against": against, "segment": "all"}
+    return {row["metric"]: row for row in rows if wanted.items() <= row.items()}
+
+
+def _bounds(row: Mapping[str, Any], prefix: str = "") -> str:
+    return f"[{row[prefix + 'low']:+.3f}, {row[prefix + 'high']:+.3f}]"
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -23,6 +23,8 @@ class Quotas:
     next_episode: int = 30
     # A chance to be shown, for titles without plays to be found by.
     new_title: int = 40
+    # Of the user's cohort, for those with too short a history to say more.
+    cohort: int = 100
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Weights:
     # Whoever finished an episode most likely wants the next one.
     next_episode: float = 1.5
     new_title: float = 0.4
+    cohort: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,7 @@ def candidates(
     tower_users: Floats,
     configuration: CandidateConfiguration,
     maturity_limits: Integers | None = None,
+    cohort_users: Floats | None = None,
 ) -> Candidates:
     """The titles of each user that may become a list, fused from all sources, best first.
 
@@ -151,14 +152,18 @@ def candidates(
         tower_users: float32 [U, W]; a user with a zero row gets nothing from the towers.
         configuration: how many, and from where.
         maturity_limits: int64 [U], the largest age each may see; None: no user has one.
+        cohort_users: float32 [U, K], ALS vectors of the users' cohorts, zero rows for those who need none; None: nobody
+            does.
 
     Raises:
         DataError: where vectors have other shapes or are not all finite.
     """
     count = len(histories.user_ids)
+    cohort_users = np.zeros_like(als_users) if cohort_users is None else cohort_users
     for name, users, items in (
         ("ALS", als_users, retrieval.als_items),
         ("tower", tower_users, retrieval.tower_items),
+        ("cohort", cohort_users, retrieval.als_items),
     ):
         if users.shape != (count, items.shape[1]):
             raise DataError(f"{count} users need {name} vectors of width {items.shape[1]}, and these are {users.shape}")
@@ -174,6 +179,7 @@ def candidates(
                 tower_users[start : start + step],
                 configuration,
                 None if maturity_limits is None else maturity_limits[start : start + step],
+                cohort_users[start : start + step],
             )
             for start in range(0, max(count, 1), step)
         ]
@@ -209,10 +215,15 @@ def _of_block(
     tower_users: Floats,
     configuration: CandidateConfiguration,
     maturity_limits: Integers | None,
+    cohort_users: Floats,
 ) -> Candidates:
     blocked = forbidden(retrieval.catalogue, histories, maturity_limits)
     recent = Recent.of(histories, retrieval.catalogue, HISTORY_LENGTH)
     proposals = _proposals(retrieval, histories, recent, als_users, tower_users, blocked, configuration)
+    if configuration.quotas.cohort and cohort_users.any():
+        proposals["cohort"] = sources.by_vectors(
+            cohort_users, retrieval.als_items, retrieval.als_knows, blocked, configuration.quotas.cohort
+        )
     fused, contributors = _fused(proposals, blocked.shape, configuration)
     _fill(fused, contributors, proposals, retrieval.by_plays, blocked, configuration)
     positions = largest(np.where(fused > 0, fused, np.float32(-np.inf)), configuration.count)

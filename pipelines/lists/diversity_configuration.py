@@ -17,7 +17,9 @@ class DiversityConfiguration:
     mmr_lambda: float = 0.7
     # Places chosen by marginal relevance: few scroll further than two pages.
     mmr_places: int = 40
-    # The best candidates, from which they are chosen.
-    pool: int = 120
+    # The best candidates, from which they are chosen: the wider, the less the score of one counts against another's.
+    pool: int = 60
+    # How much alike two titles of the same genres are: they may still be worlds apart.
+    resemblance: float = 0.6
     # Places of a list.
     length: int = LIST_LENGTH

@@ -14,7 +14,6 @@ from pipelines.catalogue import Catalogue
 from pipelines.histories import Histories, Popularity
 from pipelines.knowledge import aligned, plays_of
 from pipelines.lists.candidates import Candidates, Retrieval, candidates
-from pipelines.lists.cohorts import cohort_lists
 from pipelines.lists.diversity import diversify
 from pipelines.lists.funnel_configuration import FunnelConfiguration
 from pipelines.models.als import AlsModel
@@ -111,12 +110,31 @@ def knowledge_of(
     )
 
 
+def retrieve(
+    model_set: ModelSet, retrieval: Retrieval, knowledge: Knowledge, configuration: FunnelConfiguration
+) -> Candidates:
+    """The candidates of the users of `knowledge`; for those with too short a history also what suits their cohort."""
+    is_cold = np.diff(knowledge.histories.offsets) < configuration.cold_below
+    cohorts = np.zeros_like(knowledge.als_users)
+    if is_cold.any():
+        cohorts[is_cold] = model_set.cohorts.vectors_of(knowledge.users.filter(pa.array(is_cold)))
+    return candidates(
+        retrieval,
+        knowledge.histories,
+        knowledge.als_users,
+        knowledge.tower_users,
+        configuration.candidates,
+        maturity_limits(knowledge.users),
+        cohorts,
+    )
+
+
 def recommend(
     model_set: ModelSet, retrieval: Retrieval, knowledge: Knowledge, weekday: int, configuration: FunnelConfiguration
 ) -> Recommended:
     """The lists of the users of `knowledge`.
 
-    Without a ranker lists stay in retrieval order. Users with too short a history get what suits their cohort.
+    Without a ranker lists stay in retrieval order.
 
     Args:
         model_set: retrieves and ranks.
@@ -126,15 +144,7 @@ def recommend(
         configuration: how.
     """
     length = configuration.lists.length
-    limits = maturity_limits(knowledge.users)
-    found = candidates(
-        retrieval,
-        knowledge.histories,
-        knowledge.als_users,
-        knowledge.tower_users,
-        configuration.candidates,
-        maturity_limits=limits,
-    )
+    found = retrieve(model_set, retrieval, knowledge, configuration)
     scores = found.scores
     if model_set.ranker is not None and len(found.positions):
         owners = found.owners()
@@ -144,11 +154,14 @@ def recommend(
         scores = model_set.ranker.score(pair_inputs(knowledge, owners, found.positions, context, slots))
     table = _Padded.of(found, scores)
     retrieved = table.positions[:, :length].copy()
-    _be_cohort(table, model_set, retrieval, knowledge, limits, configuration)
     table = table.sorted()
     ranked = table.positions[:, :length]
     order = diversify(
-        table.scores, table.positions, retrieval.catalogue.main_genres, _looks(retrieval), configuration.diversity
+        table.scores,
+        table.positions,
+        retrieval.catalogue.main_genres,
+        _looks(retrieval, configuration.diversity.resemblance),
+        configuration.diversity,
     )[:, :length]
     chosen = table.at(order)
     return Recommended(retrieved, ranked, chosen.positions, chosen.scores, chosen.sources, chosen.reasons)
@@ -201,52 +214,19 @@ class _Padded:
         )
 
 
-def _be_cohort(
-    table: _Padded,
-    model_set: ModelSet,
-    retrieval: Retrieval,
-    knowledge: Knowledge,
-    limits: NDArray[np.int64],
-    configuration: FunnelConfiguration,
-) -> None:
-    """Put the titles that suit their cohort in the place of the candidates of users with too short a history."""
-    cold = np.flatnonzero(np.diff(knowledge.histories.offsets) < configuration.cold_below)
-    if not len(cold):
-        return
-    found = cohort_lists(
-        model_set.cohorts.vectors_of(knowledge.users.take(pa.array(cold))),
-        retrieval.als_items,
-        retrieval.catalogue,
-        knowledge.histories.of(knowledge.histories.user_ids[cold]),
-        limits[cold],
-        table.positions.shape[1],
-    )
-    theirs = _Padded.of(found, found.scores)
-    # Where nobody like them ever watched anything, what was retrieved for them stays.
-    has_any = (theirs.positions >= 0).any(1)
-    for values, new, empty in (
-        (table.positions, theirs.positions, -1),
-        (table.scores, theirs.scores, -np.inf),
-        (table.sources, theirs.sources, 0),
-        (table.reasons, theirs.reasons, -1),
-    ):
-        values[cold[has_any]] = empty
-        values[cold[has_any], : new.shape[1]] = new[has_any]
-
-
 def in_blocks(histories: Histories, size: int = _USERS_AT_ONCE) -> Iterator[Histories]:
     """The users, as many at a time as the funnel holds."""
     for start in range(0, len(histories.user_ids), size):
         yield histories.of(histories.user_ids[start : start + size])
 
 
-def _looks(retrieval: Retrieval) -> NDArray[np.float32]:
-    """By what titles look alike in a list: their genres, as unit vectors [I, G]; a title without any is like none."""
+def _looks(retrieval: Retrieval, resemblance: float) -> NDArray[np.float32]:
+    """By what titles look alike, their genres: [I, G], so that two of the same genres are alike by `resemblance`."""
     has = retrieval.catalogue.has_genre.astype(np.float32)
     if not has.shape[1]:
         return np.zeros((len(retrieval.catalogue), 1), np.float32)
     looks: NDArray[np.float32] = has / np.maximum(np.linalg.norm(has, axis=1, keepdims=True), 1e-9)
-    return looks.astype(np.float32)
+    return (looks * np.float32(resemblance**0.5)).astype(np.float32)
 
 
 def maturity_limits(users: pa.Table) -> NDArray[np.int64]:

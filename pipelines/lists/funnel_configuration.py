@@ -15,7 +15,7 @@ class FunnelConfiguration:
     candidates: CandidateConfiguration = field(default_factory=CandidateConfiguration)
     # What keeps a list from being all of one kind.
     diversity: DiversityConfiguration = field(default_factory=DiversityConfiguration)
-    # Users with fewer titles in their history get the list of their cohort.
+    # Users with fewer titles in their history are also proposed what suits their cohort.
     cold_below: int = 5
     # Of the lists that are kept.
     lists: ListConfiguration = field(default_factory=ListConfiguration)

@@ -8,21 +8,21 @@ class RankerConfiguration:
     """What the ranker looks like and how it learns."""
 
     # Width of the vectors whose dot products are taken.
-    width: int = 16
+    width: int = 32
     # Units of the hidden layer between dense features and their vector.
     bottom_units: int = 64
     # Units of the two hidden layers above the dot products.
-    top_units: tuple[int, int] = (64, 32)
+    top_units: tuple[int, int] = (128, 64)
     # Slots with a bias of their own; later ones share the last.
     slot_count: int = 32
     # Rows a step.
-    batch_size: int = 4096
+    batch_size: int = 1024
     # Passes over the rows, at most.
     epochs: int = 4
     # Passes without a better loss on the held-out rows after which learning stops.
     patience: int = 1
     # Step size of Adam, falling to a tenth along a cosine.
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-3
     # Decay of the weights of layers (Loshchilov, Hutter 2019); embeddings are not decayed.
     weight_decay: float = 1e-4
     # Share of codes that are hidden in training, so that the vector of the unknown is learned.

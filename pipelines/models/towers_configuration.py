@@ -28,7 +28,7 @@ class TowersConfiguration:
     # Share of activations dropped.
     dropout: float = 0.3
     # Share of titles that must do without their id, in each batch.
-    id_dropout: float = 0.3
+    id_dropout: float = 0.2
     # Titles drawn evenly as negatives beside those of the batch; where the catalogue has no more, all of it is read.
     negatives: int = 4096
     # Creators are hashed into this many buckets.

@@ -38,6 +38,11 @@ def recommend_daily(dags):
     return dags.dags["recommend_daily"]
 
 
+@pytest.fixture(scope="session")
+def retrain_weekly(dags):
+    return dags.dags["retrain_weekly"]
+
+
 @pytest.fixture
 def read_dags_with():
     """Read the DAG files anew under other settings."""

@@ -32,6 +32,11 @@ SHORT_JOBS = {
     "spark.default.parallelism": "2",
 }
 
+SMALL_TOWERS = (
+    "--towers.width", "16", "--towers.blocks", "1", "--towers.epochs", "20", "--towers.history-length", "20",
+    "--towers.checkpoint-steps", "5",
+)  # fmt: skip
+
 
 def write_world(folder: Path) -> None:
     """User u likes titles of u's own parity, watches two of them to the end a day, and one of the others for a bit."""
@@ -114,12 +119,16 @@ def steps_of_night(day: date) -> list[tuple[str, ...]]:
     at = ("--day", str(day))
     return [
         ("extract_events", *at),
-        ("open_run", *at, "--truth-days", "1", "--als.factors", "8", "--als.alpha", "10"),
+        ("open_run", *at, "--truth-days", "1", "--als.factors", "8", "--als.alpha", "10", *SMALL_TOWERS),
         ("build_features", *at),
+        ("embed_items", *at),
         ("train_als", *at),
+        ("train_towers", *at),
+        ("assemble_models", *at),
         ("evaluate_models", *at),
         ("promote_models", *at),
         *(("score_users", *at, "--shard", shard) for shard in SHARDS),
         *(("write_lists", *at, "--shard", shard) for shard in SHARDS),
+        ("build_snapshot", *at),
         ("publish_recommendations", *at),
     ]

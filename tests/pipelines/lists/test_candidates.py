@@ -122,7 +122,7 @@ class Plain:
             for title, share in self.watched
             if title >= 0 and share >= np.float32(0.8)
         ]
-        ages = TODAY - r.catalogue.published_days
+        ages = np.maximum(TODAY - r.catalogue.published_days, 0)
         new = [title for title in range(len(ages)) if 0 <= ages[title] < 7]
         scores = r.tower_items[new] @ self.tower_user
         spread = (scores.std() if new else 0) or 1
@@ -235,8 +235,8 @@ def test_without_a_source_nothing_comes_from_it(source: str) -> None:
 
 
 def test_a_source_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match="'cohort' is not a source"):
-        CandidateConfiguration().without("cohort")
+    with pytest.raises(UsageError, match="'most_popular' is not a source"):
+        CandidateConfiguration().without("most_popular")
 
 
 def test_a_user_of_whom_nothing_is_known_gets_what_trends_is_new_and_is_popular() -> None:

@@ -1,0 +1,323 @@
+"""What each part of the funnel adds, on a simulated service with known truth, beside its oracle.
+
+    make bench-funnel            10,000 users, 3,000 titles, 60 days
+
+A week and a night are run through the jobs, as a person would; protocol A then on the night's day (one day of truth),
+and on the week that the ranker learned from for what needs more truth and no ranker (new titles, short histories).
+The last line is one JSON object.
+"""
+
+import argparse
+import json
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyspark
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
+from night import Night
+
+from feature_defs.interactions import COMPLETE_SHARE
+from feature_defs.ranking import CONTEXT_DENSE, DENSE_FEATURES, ITEM_DENSE, PAIR_DENSE, USER_DENSE
+from pipelines.catalogue import as_known, read_catalogue
+from pipelines.digested_files import DigestedFiles
+from pipelines.evaluation import metrics
+from pipelines.evaluation.bootstrap import bootstrap_means
+from pipelines.evaluation.comparison import CANDIDATES, new_to_each, per_user
+from pipelines.evaluation.stages import lists_by_stage
+from pipelines.histories import Histories, read_histories, read_opted_out, read_popularity
+from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
+from pipelines.largest import largest
+from pipelines.lists.funnel import retrieval_for
+from pipelines.lists.funnel_configuration import FunnelConfiguration
+from pipelines.lists.ranking import most_popular
+from pipelines.models.model_set import ModelSet
+from pipelines.models.ranker import Ranker
+from pipelines.runs import last_step, run_of
+from pipelines.simulation.configuration import WorldConfiguration
+from pipelines.simulation.truth import oracle_ranking, state_before
+from pipelines.simulation.world import make_world
+
+RESAMPLES = 2000
+LABEL_DAYS = 7
+FUNNEL = FunnelConfiguration()
+
+
+@dataclass
+class Judge:
+    """Truth after a day, and what was known until then, of the users who went on to watch something new to them."""
+
+    night: Night
+    known_until: date
+    day: date
+    read_on: date
+
+    def __post_init__(self) -> None:
+        lake = self.night.lake
+        opted_out = read_opted_out(lake, self.read_on)
+        self.catalogue = as_known(read_catalogue(lake, self.read_on), self.known_until, self.day)
+        self.text = read_text_vectors(lake, self.catalogue, "all-MiniLM-L6-v2")
+        self.users = read_users(lake, self.read_on)
+        self.histories = read_histories(lake, self.known_until, opted_out=opted_out)
+        later = read_histories(lake, self.day, first_day=self.known_until + timedelta(days=1), opted_out=opted_out)
+        self.truth = new_to_each(later, self.histories, COMPLETE_SHARE)
+        self.past = self.histories.of(self.truth.user_ids)
+        self.popularity = read_popularity(lake, self.known_until)
+        self.eligible = self.catalogue.item_ids[self.catalogue.may_be_shown]
+
+    def stages(self, model_set: ModelSet, configuration: FunnelConfiguration = FUNNEL, past: Histories | None = None):
+        return lists_by_stage(
+            model_set,
+            retrieval_for(model_set, self.catalogue, self.text, self.popularity),
+            past or self.past,
+            self.users,
+            read_user_features(self.night.lake, self.known_until, self.truth.user_ids),
+            read_item_features(self.night.lake, self.known_until, self.catalogue),
+            self.popularity,
+            self.known_until,
+            configuration,
+        )
+
+    def popular(self):
+        return most_popular(self.past, self.popularity.most_popular(), self.eligible, CANDIDATES)
+
+
+def figure(values: np.ndarray) -> dict[str, float]:
+    if not len(values):
+        return {"users": 0}
+    low, high = np.quantile(bootstrap_means(values, RESAMPLES, 1), [0.025, 0.975])
+    return {"mean": round(float(values.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+def beside(values: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """The paired difference of two models, and their ratio, with 95 % intervals over the same resampled users."""
+    ours, theirs = bootstrap_means(values, RESAMPLES, 1), bootstrap_means(reference, RESAMPLES, 1)
+    low, high = np.quantile(ours - theirs, [0.025, 0.975])
+    ratios = np.quantile(ours / np.maximum(theirs, 1e-9), [0.025, 0.975])
+    return {
+        "difference": round(float(values.mean() - reference.mean()), 4),
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+        "ratio": round(float(values.mean() / max(reference.mean(), 1e-9)), 4),
+        "ratio_low": round(float(ratios[0]), 4),
+        "ratio_high": round(float(ratios[1]), 4),
+        "users": len(values),
+    }
+
+
+def run_jobs(night: Night, arguments: argparse.Namespace, week: date, day: date) -> None:
+    first = day - timedelta(days=arguments.days - 1)
+    sizes = (
+        "--users",
+        arguments.users,
+        "--titles",
+        arguments.titles,
+        "--days",
+        arguments.days,
+        "--seed",
+        arguments.seed,
+    )
+    weekly = ("--day", week, "--cadence", "weekly")
+    daily = ("--day", day)
+    steps = [
+        ("load_warehouse", "--source", "simulated", *sizes),
+        ("extract_events", "--from-day", first, "--day", week),
+        ("build_features", "--from-day", first, "--day", week),
+        ("open_run", *weekly, "--truth-days", LABEL_DAYS),
+        *((name, *weekly) for name in ("embed_items", "train_als", "train_towers", "assemble_models")),
+        ("train_ranker", "--day", week),
+        ("extract_events", *daily),
+        ("open_run", *daily),
+        *((name, *daily) for name in ("build_features", "embed_items", "train_als", "train_towers", "assemble_models")),
+    ]
+    for name, *given in steps:
+        started = time.monotonic()
+        said = night.must(name, *given).strip().splitlines()
+        print(f"{time.monotonic() - started:7.1f} s  {name}", flush=True)
+        if name == "train_ranker":
+            print("\n".join(line for line in said if line.startswith("  ")), flush=True)
+
+
+def set_of(night: Night, day: date, cadence: str) -> ModelSet:
+    digest = last_step(night.lake, run_of(night.lake, day, cadence), "assemble_models")["writes"]["model_set"]
+    return ModelSet.from_files(DigestedFiles(str(night.home / "models")).load(digest))
+
+
+def parts_of_the_funnel(judge: Judge, model_set: ModelSet, oracle: np.ndarray) -> dict[str, object]:
+    lists = {"oracle": oracle, **judge.stages(model_set), "most_popular": judge.popular()}
+    values = {name: per_user(ranking, judge.truth) for name, ranking in lists.items()}
+    genres = {
+        name: metrics.genres_at(judge.catalogue.positions(ranking[:, :20]), judge.catalogue.main_genres, 20)
+        for name, ranking in lists.items()
+    }
+    models = {}
+    for name, found in values.items():
+        models[name] = {metric: figure(found[metric]) for metric in ("ndcg_at_20", "recall_at_20", "hit_rate_at_200")}
+        models[name]["genres_at_20"] = round(float(genres[name].mean()), 2)
+        print(f"  {name:<13} {models[name]}", flush=True)
+    return {
+        "users": len(judge.truth.user_ids),
+        "models": models,
+        "funnel_over_towers_ndcg": beside(values["funnel"]["ndcg_at_20"], values["towers"]["ndcg_at_20"]),
+        "towers_over_als_ndcg": beside(values["towers"]["ndcg_at_20"], values["als"]["ndcg_at_20"]),
+        "als_over_most_popular_ndcg": beside(values["als"]["ndcg_at_20"], values["most_popular"]["ndcg_at_20"]),
+        "hybrid_over_als_recall": beside(values["retrieved"]["recall_at_20"], values["als"]["recall_at_20"]),
+        "ranked_over_retrieved_ndcg": beside(values["ranked"]["ndcg_at_20"], values["retrieved"]["ndcg_at_20"]),
+        "diversity_ndcg": beside(values["funnel"]["ndcg_at_20"], values["ranked"]["ndcg_at_20"]),
+        "diversity_genres": beside(genres["funnel"], genres["ranked"]),
+    }
+
+
+def sources_left_out(judge: Judge, model_set: ModelSet) -> dict[str, object]:
+    """The retrieval order and the funnel without each source."""
+    found = {}
+    for source in ("towers", "als", "item_item", "content", "trending", "next_episode", "new_title"):
+        without = judge.stages(model_set, replace(FUNNEL, candidates=FUNNEL.candidates.without(source)))
+        found[source] = {
+            "retrieved_recall_at_20": figure(per_user(without["retrieved"], judge.truth)["recall_at_20"]),
+            "hit_rate_at_200": figure(per_user(without["retrieved"], judge.truth)["hit_rate_at_200"]),
+            "ranked_ndcg_at_20": figure(per_user(without["ranked"], judge.truth)["ndcg_at_20"]),
+        }
+        print(f"  without {source:<13} {found[source]}", flush=True)
+    return found
+
+
+def features_left_out(judge: Judge, model_set: ModelSet) -> dict[str, object]:
+    """The ranker with a group of features held at their mean: what it reads there says nothing any more."""
+    names = [feature.name for feature in DENSE_FEATURES]
+    retrieval = {"als_score", "als_standing", "tower_score", "tower_log_share", "item_item_score"}
+    content = {"content_mean", "content_best", "genre_affinity", "onboarding_match", "language_share", "kind_share"}
+    groups = {
+        "retrieval_scores": retrieval,
+        "content": content,
+        "series_and_creators": {"is_next_episode", "series_watched", "series_completed_share", "creator_watched"},
+        "tiredness": {"genre_share_5", "genre_share_20"},
+        "user": {feature.name for feature in USER_DENSE},
+        "item": {feature.name for feature in ITEM_DENSE},
+        "context": {feature.name for feature in CONTEXT_DENSE},
+    }
+    assert {feature.name for feature in PAIR_DENSE} <= set().union(*groups.values())
+    found = {}
+    for group, members in groups.items():
+        chosen = np.array([name in members for name in names])
+        facts = model_set.ranker.facts
+        # Divided by so much, a feature is always at its mean.
+        blind = replace(facts, scales=np.where(chosen, np.float32(1e30), facts.scales).astype(np.float32))
+        ranker = Ranker(model_set.ranker.network, blind)
+        ranked = judge.stages(replace(model_set, ranker=ranker))["ranked"]
+        found[group] = figure(per_user(ranked, judge.truth)["ndcg_at_20"])
+        print(f"  without {group:<20} ranked ndcg_at_20 {found[group]}", flush=True)
+    return found
+
+
+def titles_without_history(judge: Judge, model_set: ModelSet) -> dict[str, object]:
+    """Recall among titles that nobody had played: the towers beside the best of three lists by text alone."""
+    new = ~np.isin(judge.catalogue.item_ids, judge.popularity.item_ids) & judge.catalogue.may_be_shown
+    truth = judge.truth.where(np.isin(judge.truth.item_ids, judge.catalogue.item_ids[new]))
+    wanting = np.flatnonzero((np.diff(truth.offsets) > 0) & (np.diff(judge.past.offsets) > 0))
+    truth, past = truth.of(truth.user_ids[wanting]), judge.past.of(truth.user_ids[wanting])
+    titles = np.flatnonzero(new)
+    completed = past.where(past.shares >= COMPLETE_SHARE)
+
+    def recall(scores: np.ndarray) -> np.ndarray:
+        best = largest(scores.astype(np.float32), 20)
+        ranking = np.where(best >= 0, judge.catalogue.item_ids[titles[np.maximum(best, 0)]], -1)
+        return per_user(ranking, truth)["recall_at_20"]
+
+    vectors = model_set.towers.encode_users(past, judge.users, judge.catalogue, judge.text)
+    towers = recall(vectors @ model_set.towers.encode_items(judge.catalogue, judge.text)[titles].T)
+    by_text = {}
+    for name, length in (("mean_of_last_10", 10), ("mean_of_all", 10**6), ("nearest_of_last_10", 10)):
+        rows = completed.newest(length)
+        scores = np.zeros((len(wanting), len(titles)), np.float32)
+        at = judge.catalogue.positions(rows.item_ids)
+        near = judge.text[np.maximum(at, 0)] * (at >= 0)[:, None] @ judge.text[titles].T
+        if name.startswith("nearest"):
+            np.maximum.at(scores, rows.owners(), near)
+        else:
+            np.add.at(scores, rows.owners(), near)
+        by_text[name] = recall(scores)
+    best = max(by_text, key=lambda name: by_text[name].mean())
+    return {
+        "titles": len(titles),
+        "users": len(wanting),
+        "towers": figure(towers),
+        "content_only": {name: figure(values) for name, values in by_text.items()},
+        "towers_over_best_content_only": beside(towers, by_text[best]),
+    }
+
+
+def short_histories(judge: Judge, model_set: ModelSet) -> dict[str, object]:
+    """Users with fewer than 5 events; and others as if they had just come, beside themselves after 20 events."""
+    lengths = np.diff(judge.past.offsets)
+    popular = per_user(judge.popular(), judge.truth)["ndcg_at_20"]
+    funnel = per_user(judge.stages(model_set)["funnel"], judge.truth)["ndcg_at_20"]
+    cold, known = lengths < 5, lengths >= 20
+    empty = judge.past.where(np.zeros(len(judge.past.item_ids), np.bool_))
+    # What was watched is still not to be found: the truth is new to the user either way.
+    lists = {"0": judge.stages(model_set, past=empty), "20": judge.stages(model_set, past=judge.past.newest(20))}
+    after = {name: per_user(found["funnel"], judge.truth)["ndcg_at_20"][known] for name, found in lists.items()}
+    return {
+        "under_5_events_over_most_popular": beside(funnel[cold], popular[cold]),
+        "under_5_events": figure(funnel[cold]),
+        "same_users_without_events": figure(after["0"]),
+        "same_users_after_20_events": figure(after["20"]),
+        "20_events_over_none": beside(after["20"], after["0"]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=10_000)
+    parser.add_argument("--titles", type=int, default=3000)
+    parser.add_argument("--days", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--home", type=Path, help="a folder of an earlier run, to judge again without training")
+    arguments = parser.parse_args()
+    configuration = WorldConfiguration(arguments.users, arguments.titles, arguments.days, seed=arguments.seed)
+    day, week = configuration.last_day, configuration.last_day - timedelta(days=1)
+    started = time.monotonic()
+    home = arguments.home or Path(tempfile.mkdtemp(prefix="marquee-bench-funnel-"))
+    night = Night(home)
+    try:
+        if not (home / "models").exists():
+            run_jobs(night, arguments, week, day)
+        last = Judge(night, week, day, day)
+        world = make_world(configuration)
+        oracle = oracle_ranking(world, state_before(world, day), day, last.past, last.eligible, CANDIDATES)
+        model_set = set_of(night, day, "daily")
+        result = {"world": {name: getattr(arguments, name) for name in ("users", "titles", "days", "seed")}}
+        result["night"] = parts_of_the_funnel(last, model_set, oracle)
+        result["without_source"] = sources_left_out(last, model_set)
+        result["without_features"] = features_left_out(last, model_set)
+        weekly = set_of(night, week, "weekly")
+        before = Judge(night, week - timedelta(days=LABEL_DAYS), week, week)
+        result["titles_without_history"] = titles_without_history(before, weekly)
+        result["short_histories"] = {
+            "night": short_histories(last, model_set),
+            "week_without_ranker": short_histories(before, weekly),
+        }
+    finally:
+        if arguments.home is None:
+            shutil.rmtree(home)
+    result["seconds"] = round(time.monotonic() - started)
+    result["versions"] = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pyspark": pyspark.__version__,
+        "faiss": faiss.__version__,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
