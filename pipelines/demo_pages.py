@@ -72,7 +72,7 @@ def models_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         if above:
             apart = _of_role(rows, role, above)["ndcg_at_20"]
             key = name.replace(" ", "_").replace("-", "_").lower()
-            models[key] |= {f"line_above_less_this_{end}": apart[f"difference{end}"] for end in ("", "_low", "_high")}
+            models[key] |= {f"next_better_by{end}": apart[f"difference{end}"] for end in ("", "_low", "_high")}
     return models
 
 

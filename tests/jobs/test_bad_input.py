@@ -15,7 +15,10 @@ from night import ROOT, Night, write_world
 from feature_defs.events import EVENTS
 from feature_defs.record import QUARANTINE
 from jobs import (
+    assemble_models,
     build_features,
+    build_snapshot,
+    embed_items,
     evaluate_models,
     extract_events,
     load_warehouse,
@@ -24,6 +27,8 @@ from jobs import (
     publish_recommendations,
     score_users,
     train_als,
+    train_ranker,
+    train_towers,
     write_lists,
 )
 from pipelines.errors import DataError, MarqueeError, UnavailableError, UsageError
@@ -33,11 +38,16 @@ DAY = date(2026, 1, 10)
 EMPTY_DAY = date(2026, 3, 1)
 AFTER_THE_RUN = [
     build_features.main,
+    embed_items.main,
     train_als.main,
+    train_towers.main,
+    assemble_models.main,
+    train_ranker.main,
     evaluate_models.main,
     promote_models.main,
     score_users.main,
     write_lists.main,
+    build_snapshot.main,
     publish_recommendations.main,
 ]
 
@@ -187,8 +197,9 @@ def test_jobs_out_of_order_say_which_comes_first(filled: Path) -> None:
     extract_events.main(DAY)
     open_run.main(DAY)
     for main, first in (
-        (evaluate_models.main, "train_als"),
-        (promote_models.main, "train_als"),
+        (assemble_models.main, "train_als"),
+        (evaluate_models.main, "assemble_models"),
+        (promote_models.main, "assemble_models"),
         (write_lists.main, "score_users"),
         (publish_recommendations.main, "write_lists"),
     ):
@@ -222,7 +233,11 @@ def job(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         (("jobs.open_run", "--day", "2026-01-01", "--als.factors", "many"), 2),
         (("jobs.open_run", "--day", "2026-01-01", "--als.factors", "0"), 64),
         (("jobs.load_warehouse", "--source", "files", "--data", "/nowhere/at/all"), 69),
-        (("jobs.run_demo",), 64),
+        (("jobs.open_run", "--day", "2026-01-01", "--towers.heads", "3"), 64),
+        (("jobs.load_warehouse", "--source", "movielens"), 64),
+        (("jobs.load_warehouse", "--source", "simulated", "--users", "3"), 64),
+        (("jobs.run_demo", "--source", "movielens"), 64),
+        (("jobs.run_demo", "--data", "/tmp"), 64),
         (("jobs.run_demo", "--source", "movielens", "--data", "/nowhere"), 64),
     ],
 )

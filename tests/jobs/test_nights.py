@@ -4,21 +4,37 @@ The second night is run once as it should be, and its folder is kept as it was b
 copy from just before the job it is about.
 """
 
+import io
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
-from night import FIRST_DAY, ITEMS_COUNT, NIGHTS, SHARDS, USERS_COUNT, Night, steps_of_night, write_world
+from night import (
+    FIRST_DAY,
+    ITEMS_COUNT,
+    NIGHTS,
+    SHARDS,
+    SMALL_TOWERS,
+    USERS_COUNT,
+    Night,
+    steps_of_night,
+    write_world,
+)
 
 from feature_defs.interactions import INTERACTIONS, LABELS
 from feature_defs.recommendations import RECOMMENDATIONS
 from feature_defs.record import EVALUATIONS, STEPS
 from pipelines.crash_points import EXIT_CODE, POINTS
+from pipelines.digested_files import DigestedFiles
 from pipelines.lists.codec import unpack
+from pipelines.models.model_set import ModelSet
 from pipelines.promotion import champion, decisions
-from pipelines.runs import run_of
+from pipelines.runs import last_step, run_of
 
 pytestmark = pytest.mark.slow
 
@@ -184,6 +200,79 @@ def test_a_back_fill_of_an_older_day_neither_promotes_nor_goes_live_unless_told_
     assert after.challenger == now.challenger
     night.must(*older[-1], "--allow-older")
     assert night.live_run() == run_of(night.lake, NIGHTS[0]).run_id
+
+
+def test_a_day_with_one_interaction_decides_nothing_and_lists_are_made_all_the_same(recorded: Recorded) -> None:
+    night = recorded.before(0)
+    before = champion(night.lake)
+    with duckdb.connect(night.home / "warehouse.duckdb") as database:
+        database.execute(f"DELETE FROM events WHERE received_at >= '{NIGHTS[1]}' AND event_id != 'e11-003-0'")
+    for step in SECOND:
+        night.must(*step)
+    assert champion(night.lake) == before
+    (decision,) = [made for made in decisions(night.lake) if made.day == NIGHTS[1]]
+    assert not decision.is_promoted
+    assert "too few to judge" in decision.reasons[0]
+    assert night.live_run() == run_of(night.lake, NIGHTS[1]).run_id
+
+
+def test_a_weekly_ranker_is_learned_with_its_heads_masked_and_carried_by_the_next_night(recorded: Recorded) -> None:
+    night = recorded.before(0)
+    weekly = ("--day", str(NIGHTS[0]), "--cadence", "weekly")
+    night.must("open_run", *weekly, "--truth-days", "3", "--als.factors", "8", *SMALL_TOWERS)
+    for job in ("embed_items", "train_als", "train_towers", "assemble_models"):
+        night.must(job, *weekly)
+    said = night.must("train_ranker", "--day", str(NIGHTS[0]))
+    trained = json.loads(said.splitlines()[-1])
+    # Nothing was shown in this world, and nobody skipped, shared, followed or reported.
+    assert trained["masked"] == ["share", "follow", "skip", "not_interested", "report"]
+    assert said.count("masked: the data says nothing of it") == 5
+    assert set(trained["calibration_errors"]) == {"watch", "complete"}
+    again = json.loads(night.must("train_ranker", "--day", str(NIGHTS[0])).splitlines()[-1])
+    assert again["model"] == trained["model"], "the same days, the same ranker"
+    for step in SECOND:
+        night.must(*step)
+    run = run_of(night.lake, NIGHTS[1])
+    assembled = last_step(night.lake, run, "assemble_models")
+    assert assembled["counts"]["ranker_of"] == str(NIGHTS[0])
+    files = DigestedFiles(str(night.home / "models")).load(assembled["writes"]["model_set"])
+    assert ModelSet.from_files(files).ranker is not None
+    assert night.live_run() == run.run_id
+
+
+def test_a_ranker_that_learned_from_the_days_judged_on_is_not_taken(recorded: Recorded) -> None:
+    night = recorded.before(LAST)
+    weekly = ("--day", str(NIGHTS[1]), "--cadence", "weekly")
+    night.must("open_run", *weekly, "--truth-days", "3", "--als.factors", "8", *SMALL_TOWERS)
+    for job in ("embed_items", "train_als", "train_towers", "assemble_models"):
+        night.must(job, *weekly)
+    night.must("train_ranker", "--day", str(NIGHTS[1]))
+    night.must("assemble_models", "--day", str(NIGHTS[1]))
+    assert last_step(night.lake, run_of(night.lake, NIGHTS[1]), "assemble_models")["counts"]["ranker_of"] is None
+
+
+def test_the_snapshot_of_a_night_has_a_list_for_every_cohort_and_neighbours_that_may_be_shown(
+    recorded: Recorded,
+) -> None:
+    night = recorded.before(LAST)
+    built = last_step(night.lake, run_of(night.lake, NIGHTS[1]), "build_snapshot")
+    files = DigestedFiles(str(night.home / "snapshots"), "snapshot").load(built["writes"]["snapshot"])
+    assert set(files) == {"titles.parquet", "neighbours.parquet", "cohorts.parquet", "trending.bin", "rules.json"}
+    rules = json.loads(files["rules.json"])
+    now = champion(night.lake)
+    assert now is not None
+    assert (rules["model_set"], rules["genre_limit"]) == (now.challenger, 5)
+    titles = pq.read_table(io.BytesIO(files["titles.parquet"]))
+    assert titles.num_rows == ITEMS_COUNT
+    near = pq.read_table(io.BytesIO(files["neighbours.parquet"])).to_pylist()
+    for row in near:
+        assert row["item_id"] not in row["neighbours"]
+        assert len(set(row["neighbours"])) == len(row["neighbours"]) <= 20
+    same = [item % 2 == row["item_id"] % 2 for row in near for item in row["neighbours"][:3]]
+    assert sum(same) / len(same) > 0.9, "titles of one parity are watched together"
+    cohorts = pq.read_table(io.BytesIO(files["cohorts.parquet"])).to_pylist()
+    assert [unpack(row["list"]).item_ids.size for row in cohorts] == [ITEMS_COUNT]
+    assert len(unpack(files["trending.bin"])) == ITEMS_COUNT
 
 
 def test_a_refused_challenger_does_not_mean_stale_lists(recorded: Recorded) -> None:
