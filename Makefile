@@ -19,11 +19,11 @@ export DO_NOT_TRACK := 1
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-setup: .venv/installed ## Install the locked versions into .venv (0.8 GB fetched, 2.2 GB on disk) and Java 17
+setup: .venv/installed ## Install the locked versions into .venv (3.7 GB fetched, 8 GB on disk) and Java 17
 
 .venv/installed: requirements.lock setup.cfg pyproject.toml
 	@infra/install-runtime
-	@echo "marquee: installing the locked packages into .venv: about 0.8 GB to fetch, 2.2 GB on disk, a few minutes"
+	@echo "marquee: installing the locked packages into .venv: about 3.7 GB to fetch (torch comes with CUDA), 8 GB on disk, some minutes"
 	@command -v $(PYTHON) >/dev/null || { echo "marquee: Python 3.11 is needed and there is no $(PYTHON); name yours with PYTHON=..." >&2; exit 69; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
