@@ -23,6 +23,9 @@ TASKS = re.findall(
     r"-m jobs\.([a-z_]+)", (ROOT / "tests/dags/recorded/recommend_daily.txt").read_text().split("\n\n")[0]
 )
 
+# Two of them once a shard, of which there are two.
+A_DAY = len(TASKS) + 2
+
 # A stand-in for every job: it replaces a file named for its work, as the real jobs replace what they write, and does
 # what a file named for the job tells it to do first.
 JOB = """
@@ -49,7 +52,7 @@ def root(tmp_path_factory):
     shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("jobs", "done"):
         (folder / name).mkdir()
-    for name in TASKS:
+    for name in (*TASKS, "train_ranker"):
         (folder / "jobs" / f"{name}.py").write_text(JOB)
     return folder
 
@@ -147,19 +150,32 @@ def test_two_days_run_in_order_each_task_once(airflow, fresh):
 
     commands = [[name, *arguments] for _, name, arguments in began(fresh)]
     assert commands[:2] == [["load_events"], ["extract_events", "--day", "2026-01-05"]]
-    assert len(commands) == 2 * 12, "each once"
-    assert [name for name, *_ in commands[:12]] == [
-        *TASKS[:-2],
-        "score_users",
-        "write_lists",
-        "write_lists",
-        "publish_recommendations",
-    ], "a day is done before the next begins"
-    assert commands[14][:7] == ["open_run", "--day", "2026-01-06", "--truth-days", "1", "--shard-count", "2"]
-    assert commands[14][-4:] == ["--als.factors", "8", "--als.iterations", "10"]
+    assert len(commands) == 2 * A_DAY, "each once"
+    names = [name for name, *_ in commands[:A_DAY]]
+    assert sorted(names) == sorted([*TASKS, "score_users", "write_lists"]), "a day is done before the next begins"
+    assert (names[0], names[-1]) == ("load_events", "publish_recommendations")
+    # Tasks that do not wait for each other may begin in any order.
+    for first, second in (("build_features", "train_als"), ("train_towers", "assemble_models")):
+        assert names.index(first) < names.index(second)
+    opened = commands[A_DAY + names.index("open_run")]
+    assert opened[:7] == ["open_run", "--day", "2026-01-06", "--truth-days", "1", "--shard-count", "2"]
+    assert opened[7:] == ["--als.factors", "8", "--als.iterations", "10", "--towers.epochs", "8"]
     assert ["score_users", "--day", "2026-01-06", "--shard", "1/2"] in commands
     assert commands[-1] == ["publish_recommendations", "--day", "2026-01-06"]
     assert {file.read_text() for file in (fresh / "done").iterdir()} == {"/srv/data"}, "the environment is inherited"
+
+
+@pytest.mark.slow
+def test_a_dag_that_takes_its_day_from_the_form_is_run_once_for_it(airflow, fresh):
+    runs = airflow_runs.trigger(airflow, "retrain_weekly", day=date(2026, 1, 4), params={"truth_days": 3})
+    changes = list(airflow_runs.task_changes(airflow, "retrain_weekly", runs))
+    ended = [change.task_id for change in changes if change.state == "success"]
+    assert set(runs.values()) == {change.day for change in changes} == {date(2026, 1, 4)}
+    weekly = ["open_run", "embed_items", "train_als", "train_towers", "assemble_models", "train_ranker"]
+    assert sorted(ended) == sorted(weekly)
+    commands = {name: arguments for _, name, arguments in began(fresh)}
+    assert commands["open_run"][:6] == ["--day", "2026-01-04", "--cadence", "weekly", "--truth-days", "3"]
+    assert commands["train_ranker"] == ["--day", "2026-01-04"]
 
 
 @pytest.mark.slow
@@ -211,8 +227,8 @@ def test_a_run_goes_on_under_the_next_scheduler_when_one_is_killed_and_nothing_i
     try:
         again = dataclasses.replace(airflow, servers=(*others, successor))
         changes = list(airflow_runs.task_changes(again, "recommend_daily", runs))
-        assert len({(each.task_id, each.map_index) for each in changes if each.state == "success"}) == 12
-        assert len(began(fresh)) == len(list((fresh / "done").iterdir())) == 12
+        assert len({(each.task_id, each.map_index) for each in changes if each.state == "success"}) == A_DAY
+        assert len(began(fresh)) == len(list((fresh / "done").iterdir())) == A_DAY
 
         # In the end: a task that still runs does not outlive its Airflow.
         (fresh / "train_als.orders").write_text("open('pid', 'w').write(str(os.getpid())); time.sleep(600)")
