@@ -14,7 +14,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock demo serve docs test test-fast check format serve airflow mlflow clean bench-quality bench-funnel bench-simulation
+.PHONY: help setup lock demo serve docs test test-fast check format serve airflow mlflow clean bench-quality bench-funnel bench-funnel-demo bench-simulation
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ docs: setup ## Write what is derived: the data dictionary
 
 bench-funnel: setup ## What each part of the funnel adds, on a simulated service, beside its oracle
 	@$(BIN)/python tests/benchmarks/funnel.py
+
+bench-funnel-demo: setup ## The same of the demo's last night, as `make demo` left it
+	@$(BIN)/python tests/benchmarks/funnel.py --home $(MARQUEE_HOME)/demo --users 4000 --titles 1600 --days 45 --week 2026-06-27
 
 bench-simulation: setup ## 200,000 users x 8,000 titles x 10 million events to disk, and docs/simulation.png
 	@$(BIN)/python tests/benchmarks/simulation.py --users 200000 --titles 8000 --events 10000000 $(if $(DATA),--data $(DATA))

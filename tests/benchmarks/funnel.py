@@ -1,6 +1,7 @@
 """What each part of the funnel adds, on a simulated service with known truth, beside its oracle.
 
     make bench-funnel            10,000 users, 3,000 titles, 60 days
+    make bench-funnel-demo       what `make demo` left: its world, its models, its last night
 
 A week and a night are run through the jobs, as a person would; protocol A then on the night's day (one day of truth),
 and on the week that the ranker learned from for what needs more truth and no ranker (new titles, short histories).
@@ -282,16 +283,18 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--home", type=Path, help="a folder of an earlier run, to judge again without training")
+    parser.add_argument("--week", type=date.fromisoformat, help="the day of the weekly run, where it is not the last")
     arguments = parser.parse_args()
     configuration = WorldConfiguration(arguments.users, arguments.titles, arguments.days, seed=arguments.seed)
-    day, week = configuration.last_day, configuration.last_day - timedelta(days=1)
+    day = configuration.last_day
+    yesterday, week = day - timedelta(days=1), arguments.week or day - timedelta(days=1)
     started = time.monotonic()
     home = arguments.home or Path(tempfile.mkdtemp(prefix="marquee-bench-funnel-"))
     night = Night(home)
     try:
         if not (home / "models").exists():
             run_jobs(night, arguments, week, day)
-        last = Judge(night, week, day, day)
+        last = Judge(night, yesterday, day, day)
         world = make_world(configuration)
         oracle = oracle_ranking(world, state_before(world, day), day, last.past, last.eligible, CANDIDATES)
         model_set = set_of(night, day, "daily")
