@@ -39,7 +39,7 @@ SMALL_TOWERS = (
 
 
 def write_world(folder: Path) -> None:
-    """User u likes titles of u's own parity, watches two of them to the end a day, and one of the others for a bit."""
+    """User u likes titles of u's own parity, whatever their genre: watches two of them a day, and begins another one."""
     folder.mkdir(parents=True)
     start = datetime(2026, 1, 1, 8, tzinfo=UTC)
     events = []
@@ -62,7 +62,7 @@ def write_world(folder: Path) -> None:
                 )
     early = start - timedelta(days=30)
     items = [
-        {"item_id": item + 1, "title": f"Title {item + 1}", "genres": ["Even" if item % 2 else "Odd"], "kind": "video"}
+        {"item_id": item + 1, "title": f"Title {item + 1}", "genres": [f"Genre {item // 2 % 6}"], "kind": "video"}
         | {"published_at": early, "moderation_state": "approved"}
         for item in range(ITEMS_COUNT)
     ]
