@@ -36,6 +36,7 @@ from pipelines.errors import DataError, UnavailableError, UsageError
 from pipelines.evaluation.bootstrap import interval
 from pipelines.evaluation.comparison import CANDIDATES, new_to_each, per_user
 from pipelines.histories import read_histories, read_opted_out
+from pipelines.knowledge import read_users
 from pipelines.lake import Lake
 from pipelines.local_servers import LocalServer, free_port, start_server, stop_servers, wait_until_ready
 from pipelines.runs import run_of
@@ -257,7 +258,7 @@ def _show_users(home: Path, environment: dict[str, str], lake: Lake, day: date) 
             history = [names.get(int(item), str(item)) for item in histories.item_ids[start:stop][::-1]]
             user_id = int(histories.user_ids[user])
             say("\n" + user_page(user_id, history, _ask(server, port, f"/v1/recommendations/{user_id}?k=8"), names))
-        stranger = int(histories.user_ids.max()) + 1
+        stranger = int(pc.max(read_users(lake, day).column("user_id")).as_py()) + 1
         answer = _ask(server, port, f"/v1/recommendations/{stranger}?k=3")
         shown = ", ".join(names.get(item["item_id"], "?") for item in answer["items"])
         say(f"\nuser {stranger} is unknown and gets what trends (source: {answer['source']}): {shown}")

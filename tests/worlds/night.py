@@ -39,7 +39,7 @@ SMALL_TOWERS = (
 
 
 def write_world(folder: Path) -> None:
-    """User u likes titles of u's own parity, whatever their genre: watches two of them a day, and begins another one."""
+    """User u likes titles of u's own parity, whatever their genre: watches two a day, and begins one of the others."""
     folder.mkdir(parents=True)
     start = datetime(2026, 1, 1, 8, tzinfo=UTC)
     events = []
