@@ -51,7 +51,7 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
         elif cadence == "daily":
             say("no ranker was trained yet: lists stay in the order of retrieval")
         catalogue = read_catalogue(lake, day)
-        text = read_text_vectors(lake, catalogue, this_run.configuration.text_encoder)
+        text = read_text_vectors(lake, catalogue, this_run.configuration.text_encoder, day)
         users = read_users(lake, day)
         histories = read_histories(lake, learned_until, opted_out=read_opted_out(lake, day))
         vectors = towers.encode_items(catalogue, text)

@@ -40,7 +40,7 @@ def main(day: date) -> None:
         items = lake.read(ITEMS, day, day, version=version)
         catalogue = catalogue_from(items, day)
         model_set = ModelSet.from_files(DigestedFiles(settings.models).load(now.challenger))
-        text = read_text_vectors(lake, catalogue, model_set.text_encoder)
+        text = read_text_vectors(lake, catalogue, model_set.text_encoder, day)
         popularity = read_popularity(lake, day)
         files = snapshot_files(
             items,

@@ -60,7 +60,7 @@ def main(day: date) -> None:
             if model_set.learned_until > learned_until:
                 say(f"the champion learned until {model_set.learned_until}: it is not judged on what it learned from")
                 continue
-            text = read_text_vectors(lake, catalogue, model_set.text_encoder)
+            text = read_text_vectors(lake, catalogue, model_set.text_encoder, day)
             lists = lists_by_stage(
                 model_set,
                 retrieval_for(model_set, catalogue, text, popularity),

@@ -46,7 +46,7 @@ def main(day: date, shard: str = "0/1") -> None:
         work.writes["model_set"] = now.challenger
         model_set = ModelSet.from_files(DigestedFiles(settings.models).load(now.challenger))
         catalogue = read_catalogue(lake, day)
-        text = read_text_vectors(lake, catalogue, model_set.text_encoder)
+        text = read_text_vectors(lake, catalogue, model_set.text_encoder, day)
         users = of_shard(read_users(lake, day), part)
         histories = read_histories(lake, day, opted_out=read_opted_out(lake, day), shard=part)
         histories = with_everyone(histories, users.column("user_id").to_numpy())

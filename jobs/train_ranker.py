@@ -47,7 +47,7 @@ def main(day: date) -> None:
         digest = str(last_step(lake, this_run, "assemble_models")["writes"]["model_set"])
         model_set = ModelSet.from_files(models.load(digest))
         catalogue = read_catalogue(lake, day)
-        text = read_text_vectors(lake, catalogue, model_set.text_encoder)
+        text = read_text_vectors(lake, catalogue, model_set.text_encoder, day)
         users, opted_out = read_users(lake, day), read_opted_out(lake, day)
         inputs, labels, days = [], [], []
         for number in range(configuration.truth_days):

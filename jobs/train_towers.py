@@ -40,7 +40,7 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
     join_processes(int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0")))
     reads = {INTERACTIONS.name: lake.version(INTERACTIONS) or 0}
     catalogue = read_catalogue(lake, day)
-    text = read_text_vectors(lake, catalogue, this_run.configuration.text_encoder)
+    text = read_text_vectors(lake, catalogue, this_run.configuration.text_encoder, day)
     users = read_users(lake, day)
     histories = read_histories(lake, learned_until, opted_out=read_opted_out(lake, day))
     known = vocabularies(

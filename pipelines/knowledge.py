@@ -23,9 +23,16 @@ def aligned(rows: pa.Table, key: str, ids: NDArray[np.int64]) -> pa.Table:
     return rows.take(at)
 
 
-def read_text_vectors(lake: Lake, catalogue: Catalogue, encoder: str) -> NDArray[np.float32]:
-    """Text vectors of a catalogue: float32 [I, D], zeros for titles without one; of a changed text the newest."""
-    rows = lake.read(ITEM_TEXT_VECTORS, last_day=catalogue.day, where=pc.field("encoder") == encoder)
+def read_text_vectors(lake: Lake, catalogue: Catalogue, encoder: str, day: date) -> NDArray[np.float32]:
+    """Text vectors of a catalogue: float32 [I, D], zeros for titles without one; of a changed text the newest.
+
+    Args:
+        lake: where they are.
+        catalogue: of I titles.
+        encoder: whose vectors.
+        day: the last day on which they were made: that of the run, whatever day the catalogue is looked at as of.
+    """
+    rows = lake.read(ITEM_TEXT_VECTORS, last_day=day, where=pc.field("encoder") == encoder)
     return vectors_of(rows.sort_by([("day", "ascending"), ("item_id", "ascending")]), catalogue.item_ids, encoder)
 
 

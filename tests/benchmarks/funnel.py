@@ -66,7 +66,7 @@ class Judge:
         lake = self.night.lake
         opted_out = read_opted_out(lake, self.read_on)
         self.catalogue = as_known(read_catalogue(lake, self.read_on), self.known_until, self.day)
-        self.text = read_text_vectors(lake, self.catalogue, "all-MiniLM-L6-v2")
+        self.text = read_text_vectors(lake, self.catalogue, "all-MiniLM-L6-v2", self.read_on)
         self.users = read_users(lake, self.read_on)
         self.histories = read_histories(lake, self.known_until, opted_out=opted_out)
         later = read_histories(lake, self.day, first_day=self.known_until + timedelta(days=1), opted_out=opted_out)
