@@ -6,25 +6,12 @@ copy from just before the job it is about.
 
 import io
 import json
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
-import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from night import (
-    FIRST_DAY,
-    ITEMS_COUNT,
-    NIGHTS,
-    SHARDS,
-    SMALL_TOWERS,
-    USERS_COUNT,
-    Night,
-    steps_of_night,
-    write_world,
-)
+from night import ITEMS_COUNT, NIGHTS, SHARDS, USERS_COUNT, Night
+from recorded_nights import LAST, SECOND, Recorded
 
 from feature_defs.interactions import INTERACTIONS, LABELS
 from feature_defs.recommendations import RECOMMENDATIONS
@@ -32,45 +19,10 @@ from feature_defs.record import EVALUATIONS, STEPS
 from pipelines.crash_points import EXIT_CODE, POINTS
 from pipelines.digested_files import DigestedFiles
 from pipelines.lists.codec import unpack
-from pipelines.models.model_set import ModelSet
 from pipelines.promotion import champion, decisions
 from pipelines.runs import last_step, run_of
 
 pytestmark = pytest.mark.slow
-
-SECOND = steps_of_night(NIGHTS[1])
-LAST = len(SECOND)
-
-
-class Recorded:
-    """The second night step by step: `before(n)` is a copy of the folder as it was before its n-th job."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.copies = 0
-
-    def before(self, step: int) -> Night:
-        self.copies += 1
-        copy = self.folder / f"copy-{self.copies}"
-        shutil.copytree(self.folder / f"before-{step}", copy)
-        return Night(copy)
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    folder = tmp_path_factory.mktemp("nights")
-    write_world(folder / "world")
-    night = Night(folder / "home")
-    night.must("load_warehouse", "--source", "files", "--data", folder / "world")
-    past = ("--from-day", str(FIRST_DAY), "--day", str(NIGHTS[0]))
-    for step in steps_of_night(NIGHTS[0]):
-        night.must(*(step if step[0] not in {"extract_events", "build_features"} else (step[0], *past)))
-    for number, step in enumerate(SECOND):
-        shutil.copytree(night.home, folder / f"before-{number}")
-        night.must(*step)
-    shutil.copytree(night.home, folder / f"before-{LAST}")
-    yield Recorded(folder)
-    shutil.rmtree(folder)
 
 
 def contents(night: Night) -> dict[str, object]:
@@ -102,7 +54,8 @@ def test_the_planted_structure_comes_back_as_lists_with_reasons(recorded: Record
         top = found.item_ids[: len(new_of_own)].tolist()
         own.append(len(set(top) & set(new_of_own)) / max(len(new_of_own), 1))
         assert all(reason < len(found.history) or reason == 255 for reason in found.reasons.tolist())
-    assert sum(own) / len(own) > 0.9
+    # A quarter by chance; and the rules of variety may put another kind between.
+    assert sum(own) / len(own) > 0.8
 
 
 def test_from_a_served_list_one_walks_back_to_the_models_and_the_versions_read(recorded: Recorded) -> None:
@@ -187,70 +140,6 @@ def test_the_same_day_twice_has_the_same_digests_and_the_same_list_bytes(recorde
     assert len(decisions(twice.lake)) >= len(decisions(once.lake))
 
 
-def test_a_back_fill_of_an_older_day_neither_promotes_nor_goes_live_unless_told_to(recorded: Recorded) -> None:
-    night = recorded.before(LAST)
-    live, now = night.live_run(), champion(night.lake)
-    older = steps_of_night(NIGHTS[0])
-    for step in older:
-        night.must(*step)
-    assert night.live_run() == live
-    after = champion(night.lake)
-    assert now is not None
-    assert after is not None
-    assert after.challenger == now.challenger
-    night.must(*older[-1], "--allow-older")
-    assert night.live_run() == run_of(night.lake, NIGHTS[0]).run_id
-
-
-def test_a_day_with_one_interaction_decides_nothing_and_lists_are_made_all_the_same(recorded: Recorded) -> None:
-    night = recorded.before(0)
-    before = champion(night.lake)
-    with duckdb.connect(night.home / "warehouse.duckdb") as database:
-        database.execute(f"DELETE FROM events WHERE received_at >= '{NIGHTS[1]}' AND event_id != 'e11-003-0'")
-    for step in SECOND:
-        night.must(*step)
-    assert champion(night.lake) == before
-    (decision,) = [made for made in decisions(night.lake) if made.day == NIGHTS[1]]
-    assert not decision.is_promoted
-    assert "too few to judge" in decision.reasons[0]
-    assert night.live_run() == run_of(night.lake, NIGHTS[1]).run_id
-
-
-def test_a_weekly_ranker_is_learned_with_its_heads_masked_and_carried_by_the_next_night(recorded: Recorded) -> None:
-    night = recorded.before(0)
-    weekly = ("--day", str(NIGHTS[0]), "--cadence", "weekly")
-    night.must("open_run", *weekly, "--truth-days", "3", "--als.factors", "8", *SMALL_TOWERS)
-    for job in ("embed_items", "train_als", "train_towers", "assemble_models"):
-        night.must(job, *weekly)
-    said = night.must("train_ranker", "--day", str(NIGHTS[0]))
-    trained = json.loads(said.splitlines()[-1])
-    # Nothing was shown in this world, and nobody skipped, shared, followed or reported.
-    assert trained["masked"] == ["share", "follow", "skip", "not_interested", "report"]
-    assert said.count("masked: the data says nothing of it") == 5
-    assert set(trained["calibration_errors"]) == {"watch", "complete"}
-    again = json.loads(night.must("train_ranker", "--day", str(NIGHTS[0])).splitlines()[-1])
-    assert again["model"] == trained["model"], "the same days, the same ranker"
-    for step in SECOND:
-        night.must(*step)
-    run = run_of(night.lake, NIGHTS[1])
-    assembled = last_step(night.lake, run, "assemble_models")
-    assert assembled["counts"]["ranker_of"] == str(NIGHTS[0])
-    files = DigestedFiles(str(night.home / "models")).load(assembled["writes"]["model_set"])
-    assert ModelSet.from_files(files).ranker is not None
-    assert night.live_run() == run.run_id
-
-
-def test_a_ranker_that_learned_from_the_days_judged_on_is_not_taken(recorded: Recorded) -> None:
-    night = recorded.before(LAST)
-    weekly = ("--day", str(NIGHTS[1]), "--cadence", "weekly")
-    night.must("open_run", *weekly, "--truth-days", "3", "--als.factors", "8", *SMALL_TOWERS)
-    for job in ("embed_items", "train_als", "train_towers", "assemble_models"):
-        night.must(job, *weekly)
-    night.must("train_ranker", "--day", str(NIGHTS[1]))
-    night.must("assemble_models", "--day", str(NIGHTS[1]))
-    assert last_step(night.lake, run_of(night.lake, NIGHTS[1]), "assemble_models")["counts"]["ranker_of"] is None
-
-
 def test_the_snapshot_of_a_night_has_a_list_for_every_cohort_and_neighbours_that_may_be_shown(
     recorded: Recorded,
 ) -> None:
@@ -273,13 +162,3 @@ def test_the_snapshot_of_a_night_has_a_list_for_every_cohort_and_neighbours_that
     cohorts = pq.read_table(io.BytesIO(files["cohorts.parquet"])).to_pylist()
     assert [unpack(row["list"]).item_ids.size for row in cohorts] == [ITEMS_COUNT]
     assert len(unpack(files["trending.bin"])) == ITEMS_COUNT
-
-
-def test_a_refused_challenger_does_not_mean_stale_lists(recorded: Recorded) -> None:
-    night = recorded.before(SECOND.index(("promote_models", "--day", str(NIGHTS[1]))))
-    before = champion(night.lake)
-    night.must("promote_models", "--day", NIGHTS[1], "--no-promote")
-    for step in SECOND[SECOND.index(("promote_models", "--day", str(NIGHTS[1]))) + 1 :]:
-        night.must(*step)
-    assert champion(night.lake) == before
-    assert night.live_run() == run_of(night.lake, NIGHTS[1]).run_id
