@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 PYTHON = os.environ.get("MARQUEE_PYTHON") or sys.executable
@@ -32,6 +33,33 @@ RETRIES = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=15),
 }
+
+# How every DAG of jobs runs: one run at a time, and what was missed is not made up for unasked.
+RUNS = {
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": {"owner": "recommendations", "execution_timeout": timedelta(hours=1)},
+    "user_defined_filters": {"quote": lambda value: shlex.quote(str(value))},
+}
+# How long a training may take; on all users it belongs on a cluster or a GPU.
+TRAINING = timedelta(hours=4)
+
+
+def learning_form() -> dict[str, Param]:
+    """What the form of a DAG says of how models learn."""
+    return {
+        "epochs": Param(8, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
+        "factors": Param(64, type="integer", minimum=4, maximum=64, description="Length of an ALS vector."),
+        "iterations": Param(10, type="integer", minimum=1, maximum=50, description="Rounds of ALS."),
+    }
+
+
+# The same as arguments of `open_run`.
+LEARNING = (
+    "--als.factors {{ params.factors | quote }}",
+    "--als.iterations {{ params.iterations | quote }}",
+    "--towers.epochs {{ params.epochs | quote }}",
+)
 
 
 class JobOperator(BashOperator):

@@ -40,11 +40,8 @@ refused unless it also says `"allow_older": true`. Days that have been run are l
 `--reprocess-behavior completed` is added. Do not give a back-fill a `day`: all its runs would take that one.
 """
 
-import shlex
-from datetime import timedelta
-
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
-from job import job, job_for_each, shards_of_run
+from job import LEARNING, RUNS, TRAINING, job, job_for_each, learning_form, shards_of_run
 
 # A run without a logical date has no data interval; it takes the day before the one it is started on.
 DAY = "--day {{ params.day or (dag_run.data_interval_start or dag_run.run_after - macros.timedelta(days=1)) | ds }}"
@@ -63,10 +60,7 @@ with DAG(
     doc_md=__doc__,
     # 02:00, not midnight: what was received late on D has left the endpoint's spool by then.
     schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    default_args={"owner": "recommendations", "execution_timeout": timedelta(hours=1)},
-    user_defined_filters={"quote": lambda value: shlex.quote(str(value))},
+    **RUNS,
     tags=["recommendations", "daily"],
     params={
         "day": Param(
@@ -82,9 +76,7 @@ with DAG(
         "shard_count": Param(
             2, type="integer", minimum=1, maximum=1024, description="Parts that users are split into for scoring."
         ),
-        "epochs": Param(8, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
-        "factors": Param(64, type="integer", minimum=4, maximum=64, description="Length of an ALS vector."),
-        "iterations": Param(10, type="integer", minimum=1, maximum=50, description="Rounds of ALS."),
+        **learning_form(),
         "promote": Param(
             True, type="boolean", description="Let the challenger become champion if it passes its gates."
         ),
@@ -106,9 +98,7 @@ with DAG(
         DAY,
         "--truth-days {{ params.truth_days | quote }}",
         "--shard-count {{ params.shard_count | quote }}",
-        "--als.factors {{ params.factors | quote }}",
-        "--als.iterations {{ params.iterations | quote }}",
-        "--towers.epochs {{ params.epochs | quote }}",
+        *LEARNING,
         output_processor=shards_of_run,
     )
 
@@ -119,10 +109,10 @@ with DAG(
     embed_items = job("embed_items", DAY)
 
     # User and item factors, on Spark.
-    train_als = job("train_als", DAY, execution_timeout=timedelta(hours=4))
+    train_als = job("train_als", DAY, execution_timeout=TRAINING)
 
     # Two towers, on a GPU where there is one.
-    train_towers = job("train_towers", DAY, execution_timeout=timedelta(hours=8))
+    train_towers = job("train_towers", DAY, execution_timeout=TRAINING)
 
     # All of it, with the newest ranker, as one unit named by its digest.
     assemble_models = job("assemble_models", DAY)

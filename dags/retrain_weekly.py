@@ -22,11 +22,8 @@ checkpoint when the task is cleared.
 repository's folder: it does the same there.
 """
 
-import shlex
-from datetime import timedelta
-
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
-from job import job
+from job import LEARNING, RUNS, TRAINING, job, learning_form
 
 # The interval ends on the Sunday on which the run starts; its last complete day is the day before.
 DAY = (
@@ -41,10 +38,7 @@ with DAG(
     doc_md=__doc__,
     # After the night of Saturday, which brings its events.
     schedule=CronDataIntervalTimetable("0 6 * * 0", timezone="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    default_args={"owner": "recommendations", "execution_timeout": timedelta(hours=1)},
-    user_defined_filters={"quote": lambda value: shlex.quote(str(value))},
+    **RUNS,
     tags=["recommendations", "weekly"],
     params={
         "day": Param(
@@ -55,9 +49,7 @@ with DAG(
             description="The last day to learn from (2026-01-31). Empty: the last complete day.",
         ),
         "truth_days": Param(7, type="integer", minimum=1, maximum=28, description="Days of labels to learn from."),
-        "factors": Param(64, type="integer", minimum=4, maximum=64, description="Length of an ALS vector."),
-        "iterations": Param(10, type="integer", minimum=1, maximum=50, description="Rounds of ALS."),
-        "epochs": Param(8, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
+        **learning_form(),
     },
 ) as dag:
     # The run's identity: its run id, the versions it reads.
@@ -65,25 +57,23 @@ with DAG(
         "open_run",
         DAY,
         "--truth-days {{ params.truth_days | quote }}",
-        "--als.factors {{ params.factors | quote }}",
-        "--als.iterations {{ params.iterations | quote }}",
-        "--towers.epochs {{ params.epochs | quote }}",
+        *LEARNING,
     )
 
     # Text vectors of titles that are new or were changed.
     embed_items = job("embed_items", DAY)
 
     # User and item factors from before the week, on Spark.
-    train_als = job("train_als", DAY, execution_timeout=timedelta(hours=4))
+    train_als = job("train_als", DAY, execution_timeout=TRAINING)
 
     # Two towers from before the week, on a GPU where there is one.
-    train_towers = job("train_towers", DAY, execution_timeout=timedelta(hours=8))
+    train_towers = job("train_towers", DAY, execution_timeout=TRAINING)
 
     # What retrieves for the ranker, as one unit.
     assemble_models = job("assemble_models", DAY)
 
     # What users made of what they were shown in the week.
-    train_ranker = job("train_ranker", TRAIN_DAY, execution_timeout=timedelta(hours=8))
+    train_ranker = job("train_ranker", TRAIN_DAY, execution_timeout=TRAINING)
 
     chain(open_run, embed_items, train_towers, assemble_models, train_ranker)
     chain(open_run, train_als, assemble_models)

@@ -43,13 +43,13 @@ def main(day: date) -> None:
         later = read_histories(lake, day, first_day=learned_until + timedelta(days=1), opted_out=opted_out)
         popularity = read_popularity(lake, learned_until)
         catalogue = as_known(read_catalogue(lake, day), learned_until, day)
-        eligible = catalogue.item_ids[catalogue.may_be_shown]
         truth = new_to_each(later, histories, COMPLETE_SHARE)
         known = histories.of(truth.user_ids)
         users = read_users(lake, day)
         user_features = read_user_features(lake, learned_until, known.user_ids)
         item_features = read_item_features(lake, learned_until, catalogue)
-        judged = {"most_popular": Judged(most_popular(known, popularity.most_popular(), eligible, CANDIDATES))}
+        popular = most_popular(known, popularity.most_popular(), catalogue.eligible, CANDIDATES)
+        judged = {"most_popular": Judged(popular)}
         sets = DigestedFiles(settings.models)
         now = champion(lake)
         for role, digest in (("challenger", challenger), ("champion", now.challenger if now else None)):

@@ -6,7 +6,7 @@ Verifies what was written, commits the manifest, and moves the live pointer last
 from datetime import date
 
 from pipelines import crash_points
-from pipelines.catalogue import read_titles
+from pipelines.catalogue import read_catalogue
 from pipelines.command_line import run, say
 from pipelines.days import end_of
 from pipelines.errors import RefusedError
@@ -32,7 +32,7 @@ def main(day: date, publish: bool = True, allow_older: bool = False, keep: int =
     lake = Lake(settings.lake, settings.lake_options)
     this_run = run_of(lake, day)
     with step(lake, this_run, "publish_recommendations") as work, open_store(settings.lists) as store:
-        trending = pack_trending(read_popularity(lake, day), read_titles(lake, day).eligible, end_of(day))
+        trending = pack_trending(read_popularity(lake, day), read_catalogue(lake, day).eligible, end_of(day))
         before = store.manifest(this_run.run_id)
         if before is None or before.attempt != this_run.attempt:
             store.put_trending(this_run.run_id, this_run.attempt, trending)

@@ -29,7 +29,7 @@ from feature_defs.events import EVENTS
 from feature_defs.interactions import COMPLETE_SHARE
 from feature_defs.record import EVALUATIONS
 from pipelines import airflow_runs
-from pipelines.catalogue import read_catalogue, read_titles
+from pipelines.catalogue import read_catalogue, read_names
 from pipelines.command_line import run, say, say_result
 from pipelines.demo_pages import models_of, quality_table, steps_table, user_page
 from pipelines.errors import DataError, UnavailableError, UsageError
@@ -238,7 +238,7 @@ def _watch(airflow: airflow_runs.LocalAirflow, dag: str, runs: dict[str, date], 
 
 def _show_users(home: Path, environment: dict[str, str], lake: Lake, day: date) -> None:
     """Ask the running endpoint for the lists of three users: of short, middling and long history."""
-    names = read_titles(lake, day).names
+    names = read_names(lake, day)
     histories = read_histories(lake, day, opted_out=read_opted_out(lake, day))
     lengths = np.diff(histories.offsets)
     order = np.argsort(lengths, kind="stable")
@@ -298,9 +298,8 @@ def _oracle(lake: Lake, day: date) -> list[dict[str, Any]]:
     truth = new_to_each(read_histories(lake, day, first_day=day, opted_out=opted_out), histories, COMPLETE_SHARE)
     catalogue = read_catalogue(lake, day)
     world = make_world(WorldConfiguration(_USERS, _TITLES, _DAYS, seed=_SEED))
-    eligible = catalogue.item_ids[catalogue.may_be_shown]
     known = histories.of(truth.user_ids)
-    lists = oracle_ranking(world, state_before(world, day), day, known, eligible, CANDIDATES)
+    lists = oracle_ranking(world, state_before(world, day), day, known, catalogue.eligible, CANDIDATES)
     return [
         {"role": "oracle", "against": "challenger", "segment": "all", "metric": metric, "user_count": len(values)}
         | dict(zip(("value", "low", "high"), astuple(interval(values)), strict=True))

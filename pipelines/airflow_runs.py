@@ -132,18 +132,7 @@ def backfill(
         "reprocess_behavior": "completed",
         "dag_run_conf": dict(params),
     }
-    for tries_left in reversed(range(_ASK_TIMES)):
-        try:
-            _give_up_earlier(airflow, dag_id)
-            _call(airflow, "PATCH", f"/dags/{dag_id}", {"is_paused": False})
-            _call(airflow, "POST", "/backfills", wanted)
-        except UnavailableError:
-            # SQLite lets one write at a time, and Airflow's own processes write while they settle in.
-            if not tries_left:
-                raise
-            time.sleep(_ASK_AGAIN_SECONDS)
-        else:
-            break
+    _ask(airflow, dag_id, "/backfills", wanted)
     runs = _runs(airflow, dag_id, first_day, last_day)
     if not runs:
         raise UsageError(f"{dag_id} has no complete day from {first_day} to {last_day}")
@@ -159,16 +148,7 @@ def trigger(airflow: LocalAirflow, dag_id: str, *, day: date, params: Mapping[st
     """
     _wait_for_dag(airflow, dag_id)
     wanted = {"logical_date": None, "conf": {"day": str(day), **params}}
-    for tries_left in reversed(range(_ASK_TIMES)):
-        try:
-            _call(airflow, "PATCH", f"/dags/{dag_id}", {"is_paused": False})
-            run = _call(airflow, "POST", f"/dags/{dag_id}/dagRuns", wanted)
-        except UnavailableError:
-            if not tries_left:
-                raise
-            time.sleep(_ASK_AGAIN_SECONDS)
-        else:
-            break
+    run = _ask(airflow, dag_id, f"/dags/{dag_id}/dagRuns", wanted)
     return {str(run["dag_run_id"]): day}
 
 
@@ -284,6 +264,21 @@ def _wait_for_dag(airflow: LocalAirflow, dag_id: str) -> None:
         return any(dag["dag_id"] == dag_id for dag in _call(airflow, "GET", "/dags")["dags"])
 
     wait_until_ready(airflow.servers, is_read, seconds=60)
+
+
+def _ask(airflow: LocalAirflow, dag_id: str, path: str, wanted: Mapping[str, Any]) -> Any:
+    """Ask for runs of a DAG, and wake it. An earlier back-fill that has not ended is given up."""
+    for tries_left in reversed(range(_ASK_TIMES)):
+        try:
+            _give_up_earlier(airflow, dag_id)
+            _call(airflow, "PATCH", f"/dags/{dag_id}", {"is_paused": False})
+            return _call(airflow, "POST", path, wanted)
+        except UnavailableError:
+            # SQLite lets one write at a time, and Airflow's own processes write while they settle in.
+            if not tries_left:
+                raise
+            time.sleep(_ASK_AGAIN_SECONDS)
+    return None
 
 
 def _give_up_earlier(airflow: LocalAirflow, dag_id: str) -> None:

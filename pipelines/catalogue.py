@@ -11,28 +11,13 @@ from numpy.typing import NDArray
 from feature_defs.items import ITEMS
 from pipelines.days import end_of
 from pipelines.lake import Lake
+from pipelines.sorted_ids import positions_among
 
 
-@dataclass(frozen=True)
-class Titles:
-    """The catalogue of a day: `eligible` int64 ascending may be shown; genres and names are by item id."""
-
-    eligible: NDArray[np.int64]
-    genres: dict[int, frozenset[str]]
-    names: dict[int, str]
-
-
-def read_titles(lake: Lake, day: date) -> Titles:
-    """The catalogue as known on a day."""
-    rows = lake.read(ITEMS, day, day)
-    eligible = rows.filter(may_be_shown(rows, end_of(day))).column("item_id").to_numpy()
-    ids = rows.column("item_id").to_pylist()
-    genres = rows.column("genres").to_pylist()
-    return Titles(
-        np.sort(eligible),
-        {item: frozenset(names or ()) for item, names in zip(ids, genres, strict=True)},
-        dict(zip(ids, rows.column("title").to_pylist(), strict=True)),
-    )
+def read_names(lake: Lake, day: date) -> dict[int, str]:
+    """What the titles of a day are called, by item id."""
+    rows = lake.read(ITEMS, day, day, columns=["item_id", "title"])
+    return dict(zip(rows.column("item_id").to_pylist(), rows.column("title").to_pylist(), strict=True))
 
 
 def may_be_shown(items: pa.Table, moment: datetime) -> pa.ChunkedArray:
@@ -83,12 +68,14 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.item_ids)
 
+    @property
+    def eligible(self) -> NDArray[np.int64]:
+        """Ids of the titles that may be shown: int64, ascending."""
+        return self.item_ids[self.may_be_shown]
+
     def positions(self, item_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where titles stand: int64 of the same shape, -1 for those that are not there."""
-        if not len(self.item_ids):
-            return np.full(item_ids.shape, -1, np.int64)
-        at = np.searchsorted(self.item_ids, item_ids).clip(max=len(self.item_ids) - 1)
-        return np.where(self.item_ids[at] == item_ids, at, -1)
+        return positions_among(self.item_ids, item_ids)
 
 
 def catalogue_from(items: pa.Table, day: date) -> Catalogue:

@@ -14,6 +14,7 @@ from feature_defs.interactions import INTERACTIONS, ITEM_PLAYS
 from feature_defs.users import USERS
 from pipelines.lake import Lake
 from pipelines.shards import EVERYONE, Shard
+from pipelines.sorted_ids import positions_among
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,9 @@ class Histories:
 
     def of(self, user_ids: NDArray[np.int64]) -> "Histories":
         """The histories of these users, in their order; empty for those who have none."""
-        if not len(self.user_ids):
-            empty = np.zeros(len(user_ids) + 1, np.int64)
-            return Histories(user_ids, empty, self.item_ids, self.shares)
-        at = np.searchsorted(self.user_ids, user_ids).clip(max=len(self.user_ids) - 1)
-        is_known = self.user_ids[at] == user_ids
-        counts = np.where(is_known, np.diff(self.offsets)[at], 0)
+        at = positions_among(self.user_ids, user_ids)
+        # Unknown users find the last of the counts: nothing.
+        counts = np.append(np.diff(self.offsets), 0)[at]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         source = np.repeat(self.offsets[at], counts) + np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
         return Histories(user_ids, offsets, self.item_ids[source], self.shares[source])

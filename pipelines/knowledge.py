@@ -12,7 +12,7 @@ from feature_defs.features import ITEM_FEATURES, USER_FEATURES
 from feature_defs.items import ITEM_TEXT_VECTORS
 from feature_defs.users import USERS
 from pipelines.catalogue import Catalogue
-from pipelines.histories import Histories, Popularity
+from pipelines.histories import Popularity
 from pipelines.lake import Lake
 from pipelines.text_encoder import vectors_of
 
@@ -59,11 +59,6 @@ def plays_of(popularity: Popularity, catalogue: Catalogue) -> tuple[NDArray[np.i
     counts[0, at[at >= 0]] = popularity.play_counts[at >= 0]
     counts[1, at[at >= 0]] = popularity.recent_counts[at >= 0]
     return counts[0], counts[1]
-
-
-def histories_of(histories: Histories, users: pa.Table) -> Histories:
-    """The histories of the users of these rows, in their order; empty for those who watched nothing."""
-    return histories.of(users.column("user_id").to_numpy().astype(np.int64))
 
 
 def _features(lake: Lake, view: FeatureView, day: date, key: str, ids: NDArray[np.int64]) -> pa.Table:

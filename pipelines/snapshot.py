@@ -69,7 +69,7 @@ def snapshot_files(
         "titles.parquet": _parquet(items.sort_by("item_id").select(list(_TITLE_COLUMNS))),
         "neighbours.parquet": _parquet(_neighbours(retrieval)),
         "cohorts.parquet": _parquet(_cohort_lists(cohorts, users, retrieval, day)),
-        "trending.bin": pack_trending(popularity, catalogue.item_ids[catalogue.may_be_shown], end_of(day)),
+        "trending.bin": pack_trending(popularity, catalogue.eligible, end_of(day)),
         "rules.json": json.dumps(rules, sort_keys=True, indent=1).encode(),
     }
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from feature_defs.items import ITEM_TEXT_VECTORS
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.errors import DataError, UnavailableError
+from pipelines.sorted_ids import positions_among
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -147,9 +148,6 @@ def vectors_of(known: pa.Table, item_ids: NDArray[np.int64], encoder: str) -> ND
     values = column.flatten().to_numpy().reshape(-1, width)
     vectors = np.zeros((len(item_ids), width), np.float32)
     order = np.argsort(item_ids, kind="stable")
-    ids = known.column("item_id").to_numpy()
-    if len(item_ids):
-        at = np.searchsorted(item_ids[order], ids).clip(max=len(item_ids) - 1)
-        is_wanted = item_ids[order][at] == ids
-        vectors[order[at[is_wanted]]] = values[is_wanted]
+    at = positions_among(item_ids[order], known.column("item_id").to_numpy())
+    vectors[order[at[at >= 0]]] = values[at >= 0]
     return vectors

@@ -49,7 +49,6 @@ def lists_by_stage(
     """
     catalogue = retrieval.catalogue
     weekday = (known_until + timedelta(days=1)).weekday()
-    eligible = catalogue.item_ids[catalogue.may_be_shown]
     parts: dict[str, list[NDArray[np.int64]]] = {stage: [] for stage in STAGES}
     for block in in_blocks(histories):
         knowledge = knowledge_of(model_set, retrieval, block, users, user_features, item_features)
@@ -58,7 +57,7 @@ def lists_by_stage(
         towers = sources.by_vectors(
             knowledge.tower_users, retrieval.tower_items, retrieval.towers_know, blocked, CANDIDATES
         )
-        als = rank(model_set.als, knowledge.als_users, block, popularity, eligible, CANDIDATES).item_ids
+        als = rank(model_set.als, knowledge.als_users, block, popularity, catalogue.eligible, CANDIDATES).item_ids
         positions = {"funnel": found.final, "ranked": found.ranked, "retrieved": found.retrieved, "towers": towers}
         for stage, at in positions.items():
             ids = np.where(at >= 0, catalogue.item_ids[np.maximum(at, 0)], -1)

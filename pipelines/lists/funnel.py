@@ -21,6 +21,7 @@ from pipelines.models.item_item import Neighbours
 from pipelines.models.model_set import ModelSet
 from pipelines.models.nearest import build
 from pipelines.models.ranker_inputs import Knowledge, pair_inputs, usual_context
+from pipelines.sorted_ids import positions_among
 
 # Users whose candidates are held at once: half a million pairs with their features.
 _USERS_AT_ONCE = 1024
@@ -52,7 +53,7 @@ def retrieval_for(
     Titles that the set knows have the vectors it was judged with; those that came since are placed by their content.
     """
     vectors = model_set.towers.encode_items(catalogue, text_items)
-    at = _positions(model_set.item_ids, catalogue.item_ids)
+    at = positions_among(model_set.item_ids, catalogue.item_ids)
     vectors[at >= 0] = model_set.item_vectors[at[at >= 0]]
     is_same = np.array_equal(model_set.item_ids, catalogue.item_ids)
     plays, recent = plays_of(popularity, catalogue)
@@ -236,19 +237,12 @@ def maturity_limits(users: pa.Table) -> NDArray[np.int64]:
     return limits
 
 
-def _positions(item_ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    if not len(item_ids):
-        return np.full(len(wanted), -1, np.int64)
-    at = np.searchsorted(item_ids, wanted).clip(max=len(item_ids) - 1)
-    return np.where(item_ids[at] == wanted, at, -1)
-
-
 def _moved(neighbours: Neighbours, item_ids: NDArray[np.int64], catalogue: Catalogue) -> Neighbours:
     """Neighbours among the titles of one catalogue as positions in another."""
     if np.array_equal(item_ids, catalogue.item_ids):
         return neighbours
     there = np.append(catalogue.positions(item_ids), -1)
-    rows = _positions(item_ids, catalogue.item_ids)
+    rows = positions_among(item_ids, catalogue.item_ids)
     positions = np.where((rows >= 0)[:, None], there[neighbours.positions[rows]], -1)
     weights = np.where(positions >= 0, neighbours.weights[rows], 0)
     # Those that are gone leave no gap: what is left stands in the same order.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from feature_defs.recommendations import HISTORY_LENGTH, LIST_LENGTH, NO_REASON, SOURCES
 from pipelines.histories import Histories, Popularity
+from pipelines.largest import largest
 from pipelines.models.als import AlsModel
 
 # Scores of users x items held at once: 256 MiB of float32.
@@ -72,9 +73,9 @@ def rank(
         positions = als.positions(seen.item_ids)
         matrix[seen.owners()[positions >= 0], positions[positions >= 0]] = -np.inf
         matrix[~is_known[part]] = -np.inf
-        best = _top(matrix, width)
+        best = largest(matrix, width)
+        found, best = best >= 0, np.maximum(best, 0)
         top = np.take_along_axis(matrix, best, 1)
-        found = np.isfinite(top)
         item_ids[part, :width] = np.where(found, als.item_ids[best] if width else -1, -1)
         scores[part, :width] = np.where(found, top, 0)
         sources[part, :width] = np.where(found, _ALS, _MOST_POPULAR)
@@ -95,17 +96,6 @@ def most_popular(
         new = head[~np.isin(head, seen)][:length]
         ranking[user, : len(new)] = new
     return ranking
-
-
-def _top(matrix: NDArray[np.float32], width: int) -> NDArray[np.int64]:
-    """Positions of the largest values of each row, largest first; among equals the first column."""
-    if width < matrix.shape[1]:
-        part = np.argpartition(-matrix, width - 1, axis=1)[:, :width]
-        part.sort(axis=1)
-    else:
-        part = np.broadcast_to(np.arange(matrix.shape[1]), matrix.shape)
-    order = np.argsort(-np.take_along_axis(matrix, part, 1), axis=1, kind="stable")
-    return np.take_along_axis(part, order, 1).astype(np.int64)
 
 
 def _fill(

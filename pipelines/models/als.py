@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pipelines.blas_threads import one_blas_thread
 from pipelines.errors import DataError
 from pipelines.histories import Histories
+from pipelines.sorted_ids import positions_among
 
 # Cells of user x title x factor held at once while users are encoded: 128 MiB of float32.
 _CELLS = 32 * 1024 * 1024
@@ -81,10 +82,7 @@ class AlsModel:
 
     def positions(self, item_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where items stand in `item_ids`: int64, -1 for those that are not there."""
-        if not len(self.item_ids):
-            return np.full(len(item_ids), -1, np.int64)
-        at = np.searchsorted(self.item_ids, item_ids).clip(max=len(self.item_ids) - 1)
-        return np.where(self.item_ids[at] == item_ids, at, -1)
+        return positions_among(self.item_ids, item_ids)
 
     def to_files(self) -> dict[str, bytes]:
         """Factors and hyperparameters, by file name."""

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -21,6 +21,11 @@ from pipelines.models.ranker import Ranker
 from pipelines.models.towers import Towers
 
 _FORMAT = 2
+_FILES = (
+    "als.json", "als.parquet", "cohorts.json", "cohorts.parquet", "index.faiss", "items.parquet", "model_set.json",
+    "towers.json", "towers.safetensors",
+)  # fmt: skip
+_RANKER_FILES = ("ranker.json", "ranker.safetensors")
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,9 @@ class ModelSet:
             described: dict[str, Any] = json.loads(files["model_set.json"])
             if described.get("format") != _FORMAT:
                 raise DataError(f"the model set is of format {described.get('format')}; this code reads {_FORMAT}")
+            expected = {*_FILES, *(_RANKER_FILES if described["has_ranker"] else ())}
+            if set(files) != expected:
+                raise DataError(f"the model set holds {_listed(files)}, expected {_listed(expected)}")
             rows = pq.read_table(io.BytesIO(files["items.parquet"]))
             index = files["index.faiss"]
         except (KeyError, ValueError, pa.ArrowInvalid) as error:
@@ -110,6 +118,10 @@ class ModelSet:
             text_encoder=described["text_encoder"],
             learned_until=date.fromisoformat(described["learned_until"]),
         )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _matrix(values: NDArray[np.generic], width: int) -> pa.FixedSizeListArray:

@@ -28,6 +28,7 @@ from torch import nn
 from feature_defs.ranking import CATEGORICALS, DENSE_FEATURES, HEADS, POLICY_WEIGHTS
 from pipelines.errors import DataError
 from pipelines.models.calibration import Calibration
+from pipelines.models.device import device_in_use
 from pipelines.models.ranker_configuration import RankerConfiguration
 from pipelines.models.ranker_inputs import RankerInputs
 
@@ -35,6 +36,8 @@ FILES = ("ranker.safetensors", "ranker.json")
 _FORMAT = 1
 # Pairs scored at once: what they need stays in the processor's cache.
 _PAIRS_AT_ONCE = 8192
+# Nothing is certain, but large logits round to it.
+_ALMOST_CERTAIN = np.nextafter(np.float32(1), np.float32(0))
 # Dense features lie within this many standard deviations of their mean, or are put there.
 _FARTHEST = 5.0
 
@@ -122,7 +125,7 @@ class Ranker:
     """A trained ranker, on the device it was made for."""
 
     def __init__(self, network: RankerNetwork, facts: RankerFacts, device: torch.device | None = None) -> None:
-        self.device = device or default_device()
+        self.device = device or device_in_use()
         self.network = network.to(self.device).eval()
         self.facts = facts
 
@@ -161,6 +164,7 @@ class Ranker:
         logits += calibration.intercepts.astype(np.float32)
         # In place, on the memory of `logits`; NumPy alone has no logistic function that is exact for rare events.
         torch.from_numpy(logits).sigmoid_()
+        np.minimum(logits, _ALMOST_CERTAIN, out=logits)
         logits *= ~self.facts.is_masked
         return logits
 
@@ -259,11 +263,6 @@ def _facts(described: Mapping[str, Any]) -> RankerFacts:
 def declared_weights() -> NDArray[np.float64]:
     """The policy weights that are declared now: float64 [H]."""
     return np.array(POLICY_WEIGHTS, np.float64)
-
-
-def default_device() -> torch.device:
-    """CUDA where there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def standardised(dense: torch.Tensor, means: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:

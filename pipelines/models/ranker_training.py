@@ -6,7 +6,6 @@ Shapes: N impressions, F dense features, C categoricals, H heads.
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -23,12 +22,12 @@ from pipelines.models.calibration import (
     no_calibration,
     reliabilities,
 )
+from pipelines.models.device import device_in_use
 from pipelines.models.ranker import (
     Ranker,
     RankerFacts,
     RankerNetwork,
     declared_weights,
-    default_device,
     standardised,
     tensors,
 )
@@ -42,8 +41,6 @@ _LEAST_ENTROPY = 0.1
 # Adam moves a weight by at most the step size a step. A slot can be worth several logits, which at the pace of the
 # layers is out of reach in a training of some hundred steps, and what it does not reach is taken for quality.
 _SLOT_PACE = 5.0
-
-_Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,6 @@ def train(
     *,
     device: torch.device | None = None,
     is_bf16: bool | None = None,
-    is_compiled: bool = False,
 ) -> TrainedRanker:
     """Learn from impressions; each head from the rows where it has a label, never from others.
 
@@ -86,14 +82,13 @@ def train(
         configuration: how to learn.
         device: where; by default CUDA if there is one.
         is_bf16: whether layers multiply in bfloat16; by default on CUDA alone.
-        is_compiled: whether the network is compiled first.
 
     Raises:
         DataError: if arrays do not fit each other, an impression is not later than its scores, a label lies outside 0
             to 1, inputs are not finite, or there is nothing to learn from.
     """
     _check(inputs, labels, days, learned_until)
-    device = device or default_device()
+    device = device or device_in_use()
     held_out = _held_out(days, configuration)
     learning = np.flatnonzero(~held_out)
     is_masked, rates, loss_weights = _heads(labels, learning)
@@ -115,7 +110,7 @@ def train(
         days.max().astype("datetime64[D]").item(),
     )
     ranker = Ranker(network, facts, device)
-    losses = _learn(ranker, inputs, labels, learning, held_out, code_counts, loss_weights, is_bf16, is_compiled)
+    losses = _learn(ranker, inputs, labels, learning, held_out, code_counts, loss_weights, is_bf16)
     ranker = Ranker(network, replace(facts, neutral=_neutral(network, inputs.slots, learning)), device)
     return _calibrated(ranker, inputs.rows(held_out), labels[held_out], losses, is_bf16)
 
@@ -250,7 +245,6 @@ def _learn(
     code_counts: list[NDArray[np.int64]],
     loss_weights: NDArray[np.float32],
     is_bf16: bool | None,
-    is_compiled: bool,
 ) -> tuple[float, ...]:
     """Fit the network in place, leave it as it was best, and return the held-out loss after each pass."""
     network, device, configuration = ranker.network, ranker.device, ranker.facts.configuration
@@ -278,7 +272,6 @@ def _learn(
         optimizer, lambda step: 0.1 + 0.45 * (1 + math.cos(math.pi * min(step / steps, 1)))
     )
     # torch.compile's own annotations lose the signature.
-    forward: _Forward = torch.compile(network) if is_compiled else network
     generator = np.random.default_rng(configuration.seed)
     held_out_rows = np.flatnonzero(held_out)
     best, best_state, since_best = math.inf, copy.deepcopy(network.state_dict()), 0
@@ -293,7 +286,7 @@ def _learn(
             codes = codes.masked_fill(torch.from_numpy(is_hidden).to(device) | is_rare[codes + starts], 0)
             target = torch.from_numpy(np.asarray(labels[rows], np.float32)).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
-                logits = forward(standardised(dense, means, scales), codes)
+                logits = network(standardised(dense, means, scales), codes)
             loss = masked_loss(logits + network.slot_bias(slots), target, weights)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

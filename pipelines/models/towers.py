@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
+from pipelines.models.device import device_in_use
 from pipelines.models.towers_configuration import TowersConfiguration
 from pipelines.models.towers_inputs import (
     PROFILE_COLUMNS,
@@ -40,7 +41,6 @@ from pipelines.models.towers_inputs import (
 )
 
 _FORMAT = 1
-FILES = ("towers.safetensors", "towers.json")
 # Titles of histories read at once while users are encoded.
 _TOKENS_AT_ONCE = 65_536
 
@@ -189,11 +189,6 @@ class ItemTensors:
         return ItemTensors(
             **{field.name: getattr(self, field.name)[chosen] for field in dataclasses.fields(ItemTensors)}
         )
-
-
-def device_in_use() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Towers:

@@ -21,6 +21,7 @@ from feature_defs.interactions import COMPLETE_SHARE, LEFT_SHARE
 from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
+from pipelines.sorted_ids import positions_among
 
 # People are told apart by these columns of USERS.
 PROFILE_COLUMNS = ("age_band", "city", "country", "device")
@@ -137,12 +138,10 @@ def item_inputs(catalogue: Catalogue, text: NDArray[np.float32], known: Vocabula
     for column, name in enumerate(known.genres):
         if name in theirs:
             has_genre[:, column] = catalogue.has_genre[:, theirs[name]]
-    at = np.searchsorted(known.item_ids, catalogue.item_ids).clip(max=max(len(known.item_ids) - 1, 0))
-    is_known = known.item_ids[at] == catalogue.item_ids if len(known.item_ids) else np.zeros(len(catalogue), bool)
     years = (catalogue.release_years - _OLDEST_YEAR) // _YEARS_A_BUCKET + 1
     hashed = np.array([_bucket(name, known.creator_buckets) for name in catalogue.creator_names] + [0])
     return ItemInputs(
-        ids=np.where(is_known, at + 1, 0),
+        ids=positions_among(known.item_ids, catalogue.item_ids) + 1,
         languages=_translated(catalogue.languages, catalogue.language_names, known.languages),
         years=np.where(catalogue.release_years > 0, years.clip(1, _YEAR_BUCKETS - 1), 0),
         kinds=_translated(catalogue.kinds, catalogue.kind_names, known.kinds),

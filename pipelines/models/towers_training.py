@@ -26,8 +26,9 @@ from torch.nn import functional as F
 from pipelines import crash_points
 from pipelines.digests import digest_of
 from pipelines.errors import DataError
+from pipelines.models.device import device_in_use
 from pipelines.models.sampled_softmax import as_tensor, drawn_titles, softmax_loss, target_shares
-from pipelines.models.towers import ItemTensors, Towers, TwoTowers, device_in_use
+from pipelines.models.towers import ItemTensors, Towers, TwoTowers
 from pipelines.models.towers_configuration import TowersConfiguration
 from pipelines.models.towers_inputs import ItemInputs, Vocabularies, Windows
 

@@ -17,7 +17,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 NEVER = 1_000_000
-VIDEO, AUDIO = 0, 1
 _EPISODE_SHARE = 0.32
 # Share of single titles that are published during 60 days.
 _NEW_SHARE = 0.22

@@ -73,7 +73,6 @@ class Judge:
         self.truth = new_to_each(later, self.histories, COMPLETE_SHARE)
         self.past = self.histories.of(self.truth.user_ids)
         self.popularity = read_popularity(lake, self.known_until)
-        self.eligible = self.catalogue.item_ids[self.catalogue.may_be_shown]
 
     def stages(self, model_set: ModelSet, configuration: FunnelConfiguration = FUNNEL, past: Histories | None = None):
         return lists_by_stage(
@@ -89,7 +88,7 @@ class Judge:
         )
 
     def popular(self):
-        return most_popular(self.past, self.popularity.most_popular(), self.eligible, CANDIDATES)
+        return most_popular(self.past, self.popularity.most_popular(), self.catalogue.eligible, CANDIDATES)
 
 
 def figure(values: np.ndarray) -> dict[str, float]:
@@ -296,7 +295,7 @@ def main() -> None:
             run_jobs(night, arguments, week, day)
         last = Judge(night, yesterday, day, day)
         world = make_world(configuration)
-        oracle = oracle_ranking(world, state_before(world, day), day, last.past, last.eligible, CANDIDATES)
+        oracle = oracle_ranking(world, state_before(world, day), day, last.past, last.catalogue.eligible, CANDIDATES)
         model_set = set_of(night, day, "daily")
         result = {"world": {name: getattr(arguments, name) for name in ("users", "titles", "days", "seed")}}
         result["night"] = parts_of_the_funnel(last, model_set, oracle)

@@ -222,7 +222,7 @@ def test_runs_do_not_overlap_and_missed_days_are_not_made_up_for(recommend_daily
 
 def test_every_task_has_a_limit_of_time_and_two_more_tries(recommend_daily):
     for task in recommend_daily.tasks:
-        assert timedelta() < task.execution_timeout <= timedelta(hours=8)
+        assert timedelta() < task.execution_timeout <= timedelta(hours=4)
         assert task.retries == 2
         assert task.retry_exponential_backoff
         assert task.owner == "recommendations"

@@ -53,6 +53,14 @@ def test_a_missing_file_and_one_of_other_content_are_refused_in_a_sentence(file:
         ModelSet.from_files({**files, file: b"\x80\x04\x95not what it should be"})
 
 
+def test_a_file_that_is_no_part_of_a_set_is_refused_before_anything_is_loaded() -> None:
+    files = small_models.model_set().to_files()
+    with pytest.raises(DataError, match=r"holds als.json, als.parquet, .*, evil.pkl, .*expected als.json"):
+        ModelSet.from_files({**files, "evil.pkl": b"cos\nsystem\n(S'true'\ntR."})
+    with pytest.raises(DataError, match=r"ranker.json"):
+        ModelSet.from_files({**files, "ranker.json": b"{}"})
+
+
 def test_a_set_of_another_format_is_refused() -> None:
     files = small_models.model_set().to_files()
     described = json.loads(files["model_set.json"]) | {"format": 1}
