@@ -16,7 +16,7 @@ from recorded_nights import LAST, SECOND, Recorded
 from feature_defs.interactions import INTERACTIONS, LABELS
 from feature_defs.recommendations import RECOMMENDATIONS
 from feature_defs.record import EVALUATIONS, STEPS
-from pipelines.crash_points import EXIT_CODE, POINTS
+from pipelines.crash_points import EXIT_CODE, POINTS, PUBLICATION_POINTS
 from pipelines.digested_files import DigestedFiles
 from pipelines.lists.codec import unpack
 from pipelines.promotion import champion, decisions
@@ -54,8 +54,7 @@ def test_the_planted_structure_comes_back_as_lists_with_reasons(recorded: Record
         top = found.item_ids[: len(new_of_own)].tolist()
         own.append(len(set(top) & set(new_of_own)) / max(len(new_of_own), 1))
         assert all(reason < len(found.history) or reason == 255 for reason in found.reasons.tolist())
-    # A quarter by chance; and the rules of variety may put another kind between.
-    assert sum(own) / len(own) > 0.8
+    assert sum(own) / len(own) > 0.9
 
 
 def test_from_a_served_list_one_walks_back_to_the_models_and_the_versions_read(recorded: Recorded) -> None:
@@ -103,7 +102,8 @@ WHERE = [
 
 
 def test_every_crash_point_is_tried() -> None:
-    assert {point for point, _, _ in WHERE} == set(POINTS)
+    # Of those in publication there are more in test_publication_faults.py, each on every store.
+    assert {point for point, _, _ in WHERE} | set(PUBLICATION_POINTS) == set(POINTS)
 
 
 @pytest.mark.parametrize(("point", "job", "count"), WHERE)

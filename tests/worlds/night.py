@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,19 +34,22 @@ SHORT_JOBS = {
 }
 
 SMALL_TOWERS = (
-    "--towers.width", "16", "--towers.blocks", "1", "--towers.epochs", "20", "--towers.history-length", "20",
-    "--towers.checkpoint-steps", "5",
+    "--towers.width", "16", "--towers.blocks", "1", "--towers.epochs", "40", "--towers.history-length", "20",
+    "--towers.batch-tokens", "256", "--towers.dropout", "0.1", "--towers.learning-rate", "0.01",
+    "--towers.checkpoint-steps", "50",
 )  # fmt: skip
 
 
 def write_world(folder: Path) -> None:
-    """User u likes titles of u's own parity, whatever their genre: watches two a day, and begins one of the others."""
+    """User u likes titles of one language, whatever their genre: watches two a day, and begins one of the other's."""
     folder.mkdir(parents=True)
     start = datetime(2026, 1, 1, 8, tzinfo=UTC)
+    # In no order that one could learn: who likes a title is planted, not what follows it.
+    orders = [np.random.default_rng(user).permutation(ITEMS_COUNT // 2) for user in range(USERS_COUNT)]
     events = []
     for day in range(DAYS):
         for user in range(USERS_COUNT):
-            liked = [2 * ((user + 2 * day + step) % (ITEMS_COUNT // 2)) + user % 2 for step in range(2)]
+            liked = [2 * int(orders[user][2 * day + step]) + user % 2 for step in range(2)]
             other = 2 * ((user * 7 + day) % (ITEMS_COUNT // 2)) + 1 - user % 2
             for number, (item, share) in enumerate([(liked[0], 1.0), (liked[1], 0.9), (other, 0.05)]):
                 at = start + timedelta(days=day, minutes=user * 3 + number)
@@ -63,7 +67,7 @@ def write_world(folder: Path) -> None:
     early = start - timedelta(days=30)
     items = [
         {"item_id": item + 1, "title": f"Title {item + 1}", "genres": [f"Genre {item // 2 % 6}"], "kind": "video"}
-        | {"published_at": early, "moderation_state": "approved"}
+        | {"language": "hu" if item % 2 else "is", "published_at": early, "moderation_state": "approved"}
         for item in range(ITEMS_COUNT)
     ]
     users = [{"user_id": user + 1, "signup_at": early, "is_opted_out": user == 59} for user in range(USERS_COUNT)]
