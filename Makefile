@@ -14,7 +14,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock demo serve docs test test-fast check format serve airflow mlflow clean bench-quality bench-funnel bench-funnel-demo bench-simulation
+.PHONY: help setup lock demo services services-stop docs test test-fast check format serve airflow mlflow clean bench-quality bench-funnel bench-funnel-demo bench-simulation bench-publish
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,16 +45,29 @@ format: setup ## Let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
 
 SOURCE ?= simulated
-demo: setup ## Three nights of a simulated service, or: make demo SOURCE=movielens DATA=FOLDER
-	@MARQUEE_HOME=$(MARQUEE_HOME)/demo $(BIN)/python -m jobs.run_demo --source $(SOURCE) $(if $(DATA),--data $(DATA))
+STORES ?= embedded
+demo: setup $(if $(findstring cassandra,$(STORES)),.cassandra/installed) ## Three nights of a simulated service, or: make demo SOURCE=movielens DATA=FOLDER
+	@MARQUEE_HOME=$(MARQUEE_HOME)/demo $(BIN)/python -m jobs.run_demo --source $(SOURCE) --stores $(STORES) $(if $(DATA),--data $(DATA))
+
+.cassandra/installed: infra/cassandra/server/pom.xml
+	@infra/install-cassandra
+
+NODES ?= 1
+CASSANDRA_PORT ?= 9042
+REDIS_PORT ?= 6379
+services: setup .cassandra/installed ## Cassandra and Redis in the background (NODES=3, CASSANDRA_PORT=..., REDIS_PORT=...)
+	@$(BIN)/python -m jobs.start_services --nodes $(NODES) --port $(CASSANDRA_PORT) --redis-port $(REDIS_PORT)
+
+services-stop: setup ## End them
+	@$(BIN)/python -m jobs.stop_services
 
 serve: setup ## The endpoint at http://127.0.0.1:8080 (MARQUEE_PORT=...), until Ctrl-C
 	@exec $(BIN)/python -m jobs.serve_lookup
 
-test: setup ## Every test, real servers included
+test: setup .cassandra/installed ## Every test, real servers included
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-fast: setup ## The tests that take seconds
+test-fast: setup .cassandra/installed ## The tests that take seconds
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 AIRFLOW_PORT ?= 8081
@@ -79,6 +92,9 @@ bench-funnel-demo: setup ## The same of the demo's last night, as `make demo` le
 
 bench-simulation: setup ## 200,000 users x 8,000 titles x 10 million events to disk, and docs/simulation.png
 	@$(BIN)/python tests/benchmarks/simulation.py --users 200000 --titles 8000 --events 10000000 $(if $(DATA),--data $(DATA))
+
+bench-publish: setup .cassandra/installed ## Lists a second of write_lists beside a bare loop, into Redis and Cassandra, and its memory
+	@$(BIN)/python tests/benchmarks/publish.py
 
 bench-quality: setup ## ALS beside most popular on MovieLens: make bench-quality DATA=FOLDER
 	@$(BIN)/python tests/benchmarks/quality.py --data $(or $(DATA),DATA-is-not-set)

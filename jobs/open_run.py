@@ -36,7 +36,7 @@ def main(
     settings = read_settings()
     lake = Lake(settings.lake, settings.lake_options)
     planned = plan_run(lake, day, check_configuration(configuration), cadence)
-    with open_store(settings.lists) as store:
+    with open_store(settings.list_places) as store:
         opened = record_run(lake, planned, store.open_attempt(planned.run_id))
     with step(lake, opened, "open_run") as work:
         work.reads = {name: pin.version for name, pin in opened.inputs.items()}

@@ -4,6 +4,7 @@ Verifies what was written, commits the manifest, and moves the live pointer last
 """
 
 from datetime import date
+from typing import Any
 
 from pipelines import crash_points
 from pipelines.catalogue import read_catalogue
@@ -13,9 +14,10 @@ from pipelines.errors import RefusedError
 from pipelines.histories import read_popularity
 from pipelines.lake import Lake
 from pipelines.lists.trending import pack_trending
-from pipelines.publication import verify
-from pipelines.runs import run_of, step
+from pipelines.publication import show_expectations, verify
+from pipelines.runs import Run, run_of, step
 from pipelines.settings import read_settings
+from pipelines.stores.interface import ListStore
 from pipelines.stores.open import open_store
 
 
@@ -31,15 +33,17 @@ def main(day: date, publish: bool = True, allow_older: bool = False, keep: int =
     settings = read_settings()
     lake = Lake(settings.lake, settings.lake_options)
     this_run = run_of(lake, day)
-    with step(lake, this_run, "publish_recommendations") as work, open_store(settings.lists) as store:
-        trending = pack_trending(read_popularity(lake, day), read_catalogue(lake, day).eligible, end_of(day))
-        before = store.manifest(this_run.run_id)
-        if before is None or before.attempt != this_run.attempt:
+    with step(lake, this_run, "publish_recommendations") as work, open_store(settings.list_places) as store:
+        manifest = _committed(store, this_run)
+        if manifest is None:
+            trending = pack_trending(read_popularity(lake, day), read_catalogue(lake, day).eligible, end_of(day))
             store.put_trending(this_run.run_id, this_run.attempt, trending)
-        manifest = verify(lake, this_run, store)
-        crash_points.passing("publication.before_manifest")
-        store.commit_manifest(this_run.run_id, this_run.attempt, manifest)
-        say(f"verified {manifest['lists']:,} lists of run {this_run.run_id}, attempt {this_run.attempt}")
+            manifest = verify(lake, this_run, store)
+            crash_points.passing("publication.after_verify")
+            show_expectations(lake, this_run, settings.data_docs)
+            crash_points.passing("publication.before_manifest")
+            store.commit_manifest(this_run.run_id, this_run.attempt, manifest)
+            say(f"verified {manifest['lists']:,} lists of run {this_run.run_id}, attempt {this_run.attempt}")
         work.counts = {**manifest, "is_live": False}
         if publish:
             live = store.live()
@@ -55,6 +59,12 @@ def main(day: date, publish: bool = True, allow_older: bool = False, keep: int =
             dropped = store.drop_runs(keep)
             if dropped:
                 say(f"removed from the store: {', '.join(dropped)}")
+
+
+def _committed(store: ListStore, this_run: Run) -> dict[str, Any] | None:
+    """What was committed of this attempt: it was verified then, and nothing was written to it since."""
+    before = store.manifest(this_run.run_id)
+    return before.content if before is not None and before.attempt == this_run.attempt else None
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from pipelines.histories import read_histories, read_opted_out
 from pipelines.knowledge import read_users
 from pipelines.lake import Lake
 from pipelines.local_servers import LocalServer, free_port, start_server, stop_servers, wait_until_ready
+from pipelines.local_services import LocalServices, start_services, stop_services
 from pipelines.runs import run_of
 from pipelines.settings import read_settings
 from pipelines.simulation.configuration import WorldConfiguration
@@ -50,6 +51,7 @@ from pipelines.warehouse.open import open_warehouse
 _DAG = "recommend_daily"
 _WEEKLY = "retrain_weekly"
 _NIGHTS = 3
+_STORES = (frozenset({"embedded"}), frozenset({"cassandra"}), frozenset({"cassandra", "redis"}))
 # The simulated service: large enough to tell models apart, small enough for a laptop.
 _USERS, _TITLES, _DAYS, _SEED = 4000, 1600, 45, 1
 # MovieLens has some 50 active users a week: a single day could not tell models apart.
@@ -77,13 +79,21 @@ _SHORT_JOBS = {
 }
 
 
-def main(source: Literal["simulated", "movielens"] = "simulated", data: Path | None = None) -> None:
+def main(
+    source: Literal["simulated", "movielens"] = "simulated", data: Path | None = None, stores: str = "embedded"
+) -> None:
     """Run the demo.
 
     Args:
         source: where events come from.
         data: the folder of MovieLens.
+        stores: where lists are kept: `embedded`, or `cassandra,redis`: real servers, started for the demo.
     """
+    wanted = frozenset(stores.split(","))
+    if wanted not in _STORES:
+        raise UsageError(
+            f"there are no stores {stores!r}: say STORES=embedded, STORES=cassandra or STORES=cassandra,redis"
+        )
     if source == "movielens" and data is None:
         raise UsageError(
             "MovieLens is needed: make demo SOURCE=movielens DATA=FOLDER, where FOLDER holds MovieLens 100K or 1M "
@@ -95,10 +105,33 @@ def main(source: Literal["simulated", "movielens"] = "simulated", data: Path | N
         raise UsageError(f"there is no folder {data}")
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
+    home = read_settings().home.absolute()
+    _make_anew(home)
+    services = _start_services(home / "services", wanted - {"embedded"})
+    try:
+        result = _run(source, data, started)
+    finally:
+        stop_services(services)
+    say(_where_next(home, result["seconds"], has_services=bool(services.servers)))
+    say_result(result)
+
+
+def _start_services(folder: Path, stores: frozenset[str]) -> LocalServices:
+    """The servers that the demo's lists are kept in, if any; from here on the settings lead there."""
+    if not stores:
+        return LocalServices({}, ())
+    say(f"starting {' and '.join(sorted(stores))}: a minute or two")
+    services = start_services(
+        folder, stores=stores, nodes=1, port=free_port(), storage_port=free_port(), redis_port=free_port()
+    )
+    os.environ.update(services.settings)
+    return services
+
+
+def _run(source: str, data: Path | None, started: float) -> dict[str, Any]:
+    """Everything but the servers of the lists; returns the figures."""
     settings = read_settings()
     home = settings.home.absolute()
-    report = home.parent / "demo.json"
-    _make_anew(home)
     environment = {
         **os.environ,
         "MARQUEE_HOME": str(home),
@@ -145,7 +178,7 @@ def main(source: Literal["simulated", "movielens"] = "simulated", data: Path | N
     say("\nSeconds by step, all nights together:\n")
     say(steps_table(steps))
     seconds = round(time.monotonic() - started, 1)
-    with open_store(settings.lists, is_reader=True) as store:
+    with open_store(settings.list_places, is_reader=True) as store:
         live = store.live()
         lists = store.tally(live.run_id).list_count if live else 0
     result = {
@@ -154,9 +187,8 @@ def main(source: Literal["simulated", "movielens"] = "simulated", data: Path | N
         "models": models_of(rows),
         "lists": lists,
     }
-    report.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    say(_where_next(home, report, seconds))
-    say_result(result)
+    _report_of(home).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
 
 
 def _make_anew(home: Path) -> None:
@@ -307,15 +339,24 @@ def _oracle(lake: Lake, day: date) -> list[dict[str, Any]]:
     ]
 
 
-def _where_next(home: Path, report: Path, seconds: float) -> str:
+def _report_of(home: Path) -> Path:
+    return home.parent / "demo.json"
+
+
+def _where_next(home: Path, seconds: float, *, has_services: bool) -> str:
     at = f"MARQUEE_HOME={_shown(home)}"
+    first = (
+        f"  make services {at} && source {_shown(home / 'services' / 'settings.env')}\n"
+        "                                        the servers of the lists again; make services-stop ends them\n"
+    )
     return (
         f"\nDone in {seconds:.0f} s. Where to look next:\n"
+        f"{first if has_services else ''}"
         f"  make serve {at}      the endpoint: curl http://127.0.0.1:8080/v1/recommendations/1\n"
         f"  make mlflow {at}     what was learned and which model set is champion\n"
         f"  make airflow {at}    the DAG, its manual, its runs\n"
         f"  {_shown(home / 'data_docs' / 'index.html')}    how the data fared\n"
-        f"  {_shown(report)}    the figures above\n"
+        f"  {_shown(_report_of(home))}    the figures above\n"
     )
 
 

@@ -22,7 +22,8 @@ from pipelines.errors import UnavailableError, UsageError
 from pipelines.serving.app import create_app
 from pipelines.settings import read_settings
 from pipelines.spool import Spool
-from pipelines.stores.open import open_store
+from pipelines.stores.open_lookup import check_places, open_lookup
+from pipelines.stores.places import Places
 
 _DRAIN_SECONDS = 10
 _WATCH_SECONDS = 0.5
@@ -37,6 +38,8 @@ def main(workers: int = 1) -> None:
     if workers < 1:
         raise UsageError(f"--workers is {workers}: at least one is needed")
     settings = read_settings()
+    places = settings.list_places
+    check_places(places)
     _check_address(settings.host, settings.port)
     server = Server(
         "marquee",
@@ -50,16 +53,16 @@ def main(workers: int = 1) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=_DRAIN_SECONDS,
     )
-    say(f"serving {settings.lists} on http://{settings.host}:{settings.port}")
+    say(f"serving {places.lists} on http://{settings.host}:{settings.port}")
     started = time.monotonic()
-    server.serve(target_loader=partial(_app, settings.lists, settings.spool), wrap_loader=False)
+    server.serve(target_loader=partial(_app, places, settings.spool), wrap_loader=False)
     say_result({"job": "serve_lookup", "seconds": round(time.monotonic() - started, 2)})
 
 
-def _app(lists: str, spool: Path) -> Starlette:
+def _app(places: Places, spool: Path) -> Starlette:
     """The application of one worker, made in its process: neither an open store nor a spool outlives a fork."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    return create_app(partial(open_store, lists, is_reader=True), Spool(spool))
+    return create_app(partial(open_lookup, places), Spool(spool))
 
 
 def _end_with(parent: int) -> None:

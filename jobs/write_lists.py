@@ -1,26 +1,24 @@
 """Packed lists of a part of the users into the store: python -m jobs.write_lists --day 2026-01-31 --shard 0/2
 
-Beside what is served: nobody reads them before `publish_recommendations` has moved the live pointer.
+Beside what is served: nobody reads them before `publish_recommendations` has moved the live pointer. Each block of
+lists is checked before it is written; what follows a block that breaks a rule is not written, and the part does not
+count as written.
 """
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from feature_defs.recommendations import RECOMMENDATION_SLOTS, RECOMMENDATIONS
+from feature_defs.recommendations import RECOMMENDATIONS
 from pipelines import crash_points
-from pipelines.arrow_schemas import arrow_schema
+from pipelines.ahead import ahead
 from pipelines.command_line import run
 from pipelines.days import end_of
-from pipelines.expectations import validate
 from pipelines.lake import Lake
 from pipelines.lists.packing import pack_many
-from pipelines.lists.ranking import slots
+from pipelines.lists.place_checks import check_places
+from pipelines.lists.stored import stored_lists
 from pipelines.runs import last_step, run_of, step
 from pipelines.settings import read_settings
 from pipelines.shards import parse_shard
@@ -28,7 +26,7 @@ from pipelines.stores.open import open_store
 
 
 def main(day: date, shard: str = "0/1") -> None:
-    """Validate and write the lists of one part of the users.
+    """Check and write the lists of one part of the users; where some are written already, only those that are missing.
 
     Args:
         day: the day whose night this is.
@@ -39,32 +37,28 @@ def main(day: date, shard: str = "0/1") -> None:
     lake = Lake(settings.lake, settings.lake_options)
     this_run = run_of(lake, day)
     last_step(lake, this_run, "score_users", shard)
-    with step(lake, this_run, "write_lists", shard) as work, tempfile.TemporaryDirectory(prefix="marquee-") as folder:
+    with step(lake, this_run, "write_lists", shard) as work, open_store(settings.list_places) as store:
         work.reads = {RECOMMENDATIONS.name: lake.version(RECOMMENDATIONS) or 0}
-        chosen = (pc.field("run_id") == this_run.run_id) & (pc.field("shard") == shard)
-        rows = lake.batches(RECOMMENDATIONS, day, day, where=chosen)
-        path = Path(folder) / "slots.parquet"
-        count = 0
-        with pq.ParquetWriter(path, slots(arrow_schema(RECOMMENDATIONS).empty_table()).schema) as writer:
-            for batch in rows:
-                writer.write_table(slots(pa.Table.from_batches([batch])))
-                count += batch.num_rows
-        if count:
-            found = validate(
-                {RECOMMENDATION_SLOTS: path}, settings.data_docs, day, f"write_lists-{shard.replace('/', '-of-')}"
-            )
-            found.refuse_if_critical(f"the lists of {day}, part {shard},")
-        with open_store(settings.lists) as store:
-            batches = lake.batches(RECOMMENDATIONS, day, day, where=chosen)
-            tally = store.put_many(this_run.run_id, this_run.attempt, _packed(batches, end_of(day)))
+        stored = stored_lists(lake, day, this_run.run_id, shard)
+        checked = check_places(stored, f"the lists of {day}, part {shard}")
+        lists = _one_by_one(ahead(_packed(checked, end_of(day))))
+        tally = store.put_many(this_run.run_id, this_run.attempt, lists, part=shard)
+        crash_points.passing("write_lists.before_record")
         work.counts = {"lists": tally.list_count, "checksum": f"{tally.checksum:016x}"}
 
 
-def _packed(batches: Iterable[pa.RecordBatch], generated_at: datetime) -> Iterator[tuple[int, bytes]]:
-    for batch in batches:
-        for pair in pack_many(batch, generated_at=generated_at):
+def _packed(blocks: Iterable[pa.RecordBatch], generated_at: datetime) -> Iterator[list[tuple[int, bytes]]]:
+    for block in blocks:
+        yield list(pack_many(block, generated_at=generated_at))
+
+
+def _one_by_one(blocks: Iterable[list[tuple[int, bytes]]]) -> Iterator[tuple[int, bytes]]:
+    for block in blocks:
+        for pair in block:
             yield pair
             crash_points.passing("write_lists.after_list")
+    # The store has every list, and has still to say so of the part.
+    crash_points.passing("write_lists.before_part_recorded")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,17 @@ import os
 
 from pipelines.errors import UsageError
 
+# Where a publication can die; the last but one where lists have a hot copy.
+PUBLICATION_POINTS = (
+    "write_lists.after_list",
+    "write_lists.before_part_recorded",
+    "write_lists.before_record",
+    "publication.after_verify",
+    "publication.before_manifest",
+    "publication.before_pointer",
+    "pair.between_pointers",
+    "publication.after_pointer",
+)
 POINTS = (
     "lake.before_commit",
     "lake.after_commit",
@@ -15,10 +26,7 @@ POINTS = (
     "towers.after_checkpoint",
     "promotion.before_record",
     "promotion.after_record",
-    "write_lists.after_list",
-    "publication.before_manifest",
-    "publication.before_pointer",
-    "publication.after_pointer",
+    *PUBLICATION_POINTS,
 )
 EXIT_CODE = 137  # what a shell says of a process that was killed
 

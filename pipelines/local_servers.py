@@ -109,6 +109,20 @@ def stop_servers(servers: Iterable[LocalServer], *, grace_seconds: float = 10) -
         server.process.wait()
 
 
+def process_named_in(pid_file: Path) -> int | None:
+    """The id of the process whose number a file holds, if that process runs and is one of our jobs."""
+    try:
+        pid = int(pid_file.read_text(encoding="utf-8"))
+        command = subprocess.run(
+            ["ps", "-o", "stat=,args=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+    except (OSError, ValueError):
+        return None
+    # The number may be another's by now.
+    is_ours = "jobs." in command.stdout and not command.stdout.lstrip().startswith("Z")
+    return pid if is_ours else None
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that nothing listens on now; whoever asks should take it soon."""
     with socket.socket() as probe:

@@ -1,15 +1,25 @@
 """Is what the store holds what was made? Counts, checksums and a sample read back, before anything goes live."""
 
+import json
 import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from feature_defs.recommendations import RECOMMENDATIONS
+from feature_defs.recommendations import RECOMMENDATION_SLOTS, RECOMMENDATIONS
 from pipelines.days import end_of
 from pipelines.errors import UnavailableError
+from pipelines.expectations import validate
 from pipelines.lake import Lake
 from pipelines.lists.packing import pack_many
+from pipelines.lists.place_checks import PLACE_COLUMNS, telling_places
+from pipelines.lists.stored import stored_lists
 from pipelines.runs import Run, last_step
 from pipelines.shards import shards
 from pipelines.stores.interface import ListStore, Tally, sum_of
@@ -20,16 +30,16 @@ _SAMPLE = 100
 def verify(lake: Lake, run: Run, store: ListStore) -> dict[str, Any]:
     """The manifest of a run, once the store was found to hold exactly what its shards wrote.
 
-    Counts and checksums of all lists, as read back, are held against those of the shards; and a sample of lists
-    against the lake's rows, packed anew.
+    Counts and checksums of all lists, as the store says them, are held against those of the shards; and a sample of
+    lists against the lake's rows, packed anew.
 
     Raises:
         DataError: if a shard was not written.
         UnavailableError: if the store holds something else; a new attempt may mend it.
     """
     parts = [str(shard) for shard in shards(run.configuration.shard_count)]
-    written = [last_step(lake, run, "write_lists", part)["counts"] for part in parts]
-    expected = sum_of(Tally(counts["lists"], int(counts["checksum"], 16)) for counts in written)
+    written = [last_step(lake, run, "write_lists", part) for part in parts]
+    expected = sum_of(Tally(part["counts"]["lists"], int(part["counts"]["checksum"], 16)) for part in written)
     found = store.tally(run.run_id)
     if found != expected:
         raise UnavailableError(
@@ -48,16 +58,36 @@ def verify(lake: Lake, run: Run, store: ListStore) -> dict[str, Any]:
         "lists": expected.list_count,
         "checksum": f"{expected.checksum:016x}",
         "model_set": model_sets.pop(),
-        "recommendations_version": lake.version(RECOMMENDATIONS),
+        "recommendations_version": max(json.loads(part["reads"])[RECOMMENDATIONS.name] for part in written),
     }
 
 
-def _sample(lake: Lake, run: Run) -> list[tuple[int, bytes]]:
+def show_expectations(lake: Lake, run: Run, docs: Path) -> None:
+    """Hold a run's lists against the suite of their places, and write the page that shows people how they fared.
+
+    The suite sees those places that could break a rule (`pipelines.lists.place_checks.telling_places`), a few of each
+    thousand lists.
+
+    Raises:
+        DataError: if a place breaks a rule; names each expectation.
+    """
+    places = telling_places(stored_lists(lake, run.day, run.run_id, columns=PLACE_COLUMNS))
+    if not places.num_rows:
+        return
+    with tempfile.TemporaryDirectory(prefix="marquee-") as folder:
+        path = Path(folder) / "places.parquet"
+        pq.write_table(places, path)
+        found = validate({RECOMMENDATION_SLOTS: path}, docs, run.day, "publish_recommendations")
+    found.refuse_if_critical(f"the lists of run {run.run_id}")
+
+
+def _sample(lake: Lake, run: Run) -> Iterator[tuple[int, bytes]]:
     """Some lists as the lake has them, packed: the same ones for the same run."""
-    of_run = pc.field("run_id") == run.run_id
-    users = (
-        lake.read(RECOMMENDATIONS, run.day, run.day, columns=["user_id"], where=of_run).column("user_id").to_pylist()
-    )
-    chosen = random.Random(run.run_id).sample(sorted(users), min(_SAMPLE, len(users)))  # noqa: S311  (a sample)
-    rows = lake.read(RECOMMENDATIONS, run.day, run.day, where=of_run & pc.field("user_id").isin(chosen))
-    return list(pack_many(rows, generated_at=end_of(run.day)))
+    ids = [block.column("user_id").to_numpy() for block in stored_lists(lake, run.day, run.run_id, columns=["user_id"])]
+    users = np.sort(np.concatenate([np.empty(0, np.int64), *ids]))
+    places = random.Random(run.run_id).sample(range(len(users)), min(_SAMPLE, len(users)))  # noqa: S311  (a sample)
+    chosen = pa.array(users[places])
+    for block in stored_lists(lake, run.day, run.run_id):
+        yield from pack_many(
+            block.filter(pc.is_in(block.column("user_id"), value_set=chosen)), generated_at=end_of(run.day)
+        )

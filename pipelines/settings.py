@@ -6,11 +6,12 @@ Made in a job's `main` and passed down in parts; nothing else under `pipelines/`
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipelines import crash_points
 from pipelines.errors import UsageError
+from pipelines.stores.places import Places
 
 _IN_HOME = {
     "warehouse": "warehouse.duckdb",
@@ -37,7 +38,19 @@ class Settings(BaseSettings):
     lake_options: dict[str, str] = {}
     models: str = ""
     snapshots: str = ""
+    # A folder, cassandra://USER@HOST[:PORT][,HOST...]/KEYSPACE or redis://HOST[:PORT]/DATABASE.
     lists: str = ""
+    # Empty, or redis://HOST[:PORT]/DATABASE: a hot copy of the lists.
+    cache: str = ""
+    cassandra_password: SecretStr = SecretStr("")
+    redis_password: SecretStr = SecretStr("")
+    # Of the keyspace when `migrate_cassandra` makes it, a JSON object as in CQL.
+    cassandra_replication: dict[str, str] = {"class": "NetworkTopologyStrategy", "datacenter1": "1"}
+    cassandra_datacenter: str = "datacenter1"
+    cassandra_write_consistency: str = "LOCAL_QUORUM"
+    cassandra_read_consistency: str = "LOCAL_ONE"
+    retention_days: int = Field(14, ge=1, le=3650)
+    cache_days: int = Field(3, ge=1, le=3650)
     spool: Path = Path()
     data_docs: Path = Path()
     mlflow: str = ""
@@ -58,6 +71,22 @@ class Settings(BaseSettings):
             values[name] = values.get(name) or str(home / place)
         values["mlflow"] = values.get("mlflow") or f"sqlite:///{home.absolute()}/mlflow.db"
         return values
+
+    @property
+    def list_places(self) -> Places:
+        """Where lists are kept, for `pipelines.stores.open`."""
+        return Places(
+            lists=self.lists,
+            cache=self.cache,
+            cassandra_password=self.cassandra_password.get_secret_value(),
+            redis_password=self.redis_password.get_secret_value(),
+            cassandra_replication=self.cassandra_replication,
+            cassandra_datacenter=self.cassandra_datacenter,
+            cassandra_write_consistency=self.cassandra_write_consistency,
+            cassandra_read_consistency=self.cassandra_read_consistency,
+            retention_days=self.retention_days,
+            cache_days=self.cache_days,
+        )
 
 
 def read_settings() -> Settings:

@@ -42,7 +42,7 @@ def _pack_batch(batch: pa.RecordBatch, generated_at: int) -> Iterator[tuple[int,
     histories, widths = columns["history"].lengths, columns["vector"].lengths
     codec.check_lengths(*(int(lengths.max(initial=0)) for lengths in (counts, histories, widths)))
     flat = {name: column.values for name, column in columns.items()}
-    codec.check_values(**flat, history_counts=np.repeat(histories, counts))
+    codec.check_values(**flat, history_counts=np.repeat(histories.astype(np.int16), counts))
 
     packed: list[bytes] = [b""] * batch.num_rows
     shapes = (counts << 16) | (histories << 8) | widths
@@ -97,7 +97,9 @@ class _Lists:
         offsets = column.offsets.to_numpy().astype(np.int64)
         self._starts = offsets[:-1] - offsets[0]
         self.lengths = np.diff(offsets)
-        self.values = elements.to_numpy().astype(np.float32 if name in ("scores", "vector") else np.int64, copy=False)
+        # Integers stay as narrow as they are: half the time of every pass over them.
+        values = elements.to_numpy()
+        self.values = values.astype(np.float32, copy=False) if name in ("scores", "vector") else values
 
     def gather(self, members: npt.NDArray[np.intp]) -> npt.NDArray[np.generic]:
         """The rows of these members, which are of one length, as a matrix."""

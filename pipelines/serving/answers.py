@@ -10,7 +10,7 @@ from feature_defs.recommendations import NO_REASON, SOURCES
 from pipelines.lists.codec import CorruptListError, UserList, unpack
 from pipelines.serving.metrics import Metrics
 from pipelines.spool import Answer, AnsweredItem
-from pipelines.stores.interface import Answered
+from pipelines.stores.lookup import Found
 
 Source = Literal["personal", "trending", "none"]
 
@@ -60,25 +60,29 @@ _NEWER_SOURCE = Reason("other")
 _PROPENSITY = 1.0
 
 
-def recommendations(answered: Answered, k: int, store: str, metrics: Metrics) -> Recommendations:
-    """The first `k` titles of the user's list; of the trending list if the user has none, or none that can be read."""
+def recommendations(found: Found, k: int, metrics: Metrics) -> Recommendations:
+    """The first `k` titles of the user's list; of the trending list if the user has none, or none that can be read.
+
+    Who opted out of personalisation, or was forgotten, gets the trending list too.
+    """
     source: Source = "personal"
-    user_list = _readable(answered.user_list, metrics) if answered.user_list is not None else None
+    is_personal = found.user_list is not None and not found.state.is_opted_out and not found.state.is_forgotten
+    user_list = _readable(found.user_list, metrics) if is_personal else None
     if not user_list:
-        source, user_list = "trending", _readable(answered.trending, metrics)
+        source, user_list = "trending", _readable(found.trending, metrics)
     return Recommendations(
         request_id=uuid.uuid4().hex,
-        run_id=answered.live.run_id,
+        run_id=found.live.run_id,
         source=source if user_list else "none",
-        store=store,
-        generated_at=user_list.generated_at if user_list is not None else answered.live.moved_at.astimezone(UTC),
+        store=found.store,
+        generated_at=user_list.generated_at if user_list is not None else found.live.moved_at.astimezone(UTC),
         items=_items(user_list, k) if user_list else [],
     )
 
 
-def _readable(data: bytes, metrics: Metrics) -> UserList | None:
+def _readable(data: bytes | None, metrics: Metrics) -> UserList | None:
     try:
-        return unpack(data)
+        return unpack(data) if data is not None else None
     except CorruptListError:
         metrics.corrupt_lists.inc()
         return None

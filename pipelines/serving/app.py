@@ -5,15 +5,14 @@
     GET /readyz                              a run is live: which, since when; and whether the spool can be written
     GET /metrics                             for Prometheus
 
-A lookup is one read of a memory map, tens of microseconds, and is made in the event loop: handing it to a thread would
-cost more.
+Lists are asked for in the event loop, each store within its deadline; an answer says which store gave it.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -27,28 +26,27 @@ from starlette.routing import Route
 
 from pipelines.lists.codec import CorruptListError, unpack
 from pipelines.serving.answers import recommendations
-from pipelines.serving.lookup import Lookup
+from pipelines.serving.lookup import LiveLists, OpenLookup
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.problems import ProblemError, asked_k, asked_user_id
 from pipelines.serving.remembering import FLUSH_SECONDS, Remembering
 from pipelines.spool import Spool
-from pipelines.stores.embedded import EmbeddedStore
-from pipelines.stores.interface import Answered
+from pipelines.stores.lookup import Found
 
 _JSON = "application/json"
 _NOBODY = 0  # no user has this id; asking for it finds the pointer and the trending list
 
 
-def create_app(open_store: Callable[[], EmbeddedStore], spool: Spool) -> Starlette:
-    """The endpoint over a store and a spool; nothing is opened before it starts, and the store may come later."""
-    return Endpoint(Lookup(open_store), spool).app()
+def create_app(open_lookup: OpenLookup, spool: Spool) -> Starlette:
+    """The endpoint over a lookup and a spool; nothing is opened before it starts, and the store may come later."""
+    return Endpoint(LiveLists(open_lookup), spool).app()
 
 
 class Endpoint:
     """What the handlers share: the lists, the spool, the metrics."""
 
-    def __init__(self, lookup: Lookup, spool: Spool) -> None:
-        self._lookup = lookup
+    def __init__(self, lists: LiveLists, spool: Spool) -> None:
+        self._lists = lists
         self._metrics = Metrics()
         self._remembering = Remembering(spool, self._metrics)
 
@@ -71,10 +69,11 @@ class Endpoint:
         """The first titles of a user's list."""
         started = time.perf_counter()
         user_id, k = asked_user_id(request), asked_k(request)
-        answer = recommendations(self._lookup.find(user_id), k, self._lookup.name, self._metrics)
+        answer = recommendations(await self._lists.find(user_id), k, self._metrics)
         self._remembering.remember(answer.for_spool(user_id, datetime.now(UTC)))
         response = Response(msgspec.json.encode(answer), headers={"cache-control": "no-store"}, media_type=_JSON)
         self._metrics.answers.labels(answer.source).inc()
+        self._metrics.stores.labels(answer.store).inc()
         self._metrics.seconds.observe(time.perf_counter() - started)
         return response
 
@@ -84,14 +83,14 @@ class Endpoint:
 
     async def readiness(self, _: Request) -> Response:
         """A run is live, and which."""
-        answered = self._lookup.find(_NOBODY)
+        found = await self._lists.find(_NOBODY)
         state = {
             "status": "ready",
-            "run_id": answered.live.run_id,
-            "attempt": answered.live.attempt,
-            "live_since": answered.live.moved_at,
-            "list_age_seconds": round(_age_seconds(answered)),
-            "store": self._lookup.name,
+            "run_id": found.live.run_id,
+            "attempt": found.live.attempt,
+            "live_since": found.live.moved_at,
+            "list_age_seconds": round(_age_seconds(found)),
+            "store": found.store,
             "spool": self._remembering.trouble or "writable",
             "spool_waiting": self._remembering.waiting_count,
         }
@@ -100,7 +99,7 @@ class Endpoint:
     async def exposition(self, _: Request) -> Response:
         """All metrics, in the text format."""
         try:
-            age = _age_seconds(self._lookup.find(_NOBODY))
+            age = _age_seconds(await self._lists.find(_NOBODY))
         except ProblemError:
             age = math.nan
         self._metrics.list_age_seconds.set(age)
@@ -122,26 +121,29 @@ class Endpoint:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        housekeeping = asyncio.create_task(self._keep_house())
+        await self._lists.open()
+        is_ending = asyncio.Event()
+        housekeeping = asyncio.create_task(self._keep_house(is_ending))
         try:
             yield
         finally:
-            housekeeping.cancel()
+            # Not cancelled: a thread that writes the spool would go on beside the last write.
+            is_ending.set()
             await asyncio.gather(housekeeping, return_exceptions=True)
             self._remembering.close()
-            self._lookup.close()
+            await self._lists.close()
 
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            self._lookup.look_again()
+    async def _keep_house(self, is_ending: asyncio.Event) -> None:
+        while not is_ending.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(is_ending.wait(), FLUSH_SECONDS)
             await self._remembering.flush()
 
 
-def _age_seconds(answered: Answered) -> float:
+def _age_seconds(found: Found) -> float:
     """How long ago the live lists were made; if that cannot be read, since when they are live."""
     try:
-        made_at = unpack(answered.trending).generated_at
+        made_at = unpack(found.trending).generated_at
     except CorruptListError:
-        made_at = answered.live.moved_at
+        made_at = found.live.moved_at
     return (datetime.now(UTC) - made_at).total_seconds()

@@ -1,53 +1,47 @@
-"""The live lists, whatever happens to the store: not there yet, removed, made again."""
+"""The live lists for the handlers: what the stores cannot give is a problem of HTTP."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from pipelines.errors import UnavailableError
 from pipelines.serving.problems import ProblemError
-from pipelines.stores.embedded import EmbeddedStore
-from pipelines.stores.interface import Answered
+from pipelines.stores.lookup import Found, Lookup
 
 _RETRY_SECONDS = 5
+OpenLookup = Callable[[], Awaitable[Lookup]]
 
 
-class Lookup:
-    """Opens the store when there is one, and again when another took its place."""
+class LiveLists:
+    """A lookup, opened when the endpoint starts and closed when it stops."""
 
-    name = "embedded"
+    def __init__(self, open_lookup: OpenLookup) -> None:
+        self._open_lookup = open_lookup
+        self._lookup: Lookup | None = None
 
-    def __init__(self, open_store: Callable[[], EmbeddedStore]) -> None:
-        self._open_store = open_store
-        self._store: EmbeddedStore | None = None
+    async def open(self) -> None:
+        """Open the lookup, in the event loop of the endpoint."""
+        self._lookup = await self._open_lookup()
 
-    def find(self, user_id: int) -> Answered:
+    async def find(self, user_id: int) -> Found:
         """What the live run has for a user.
 
         Raises:
-            ProblemError: 503, if no run is live or the store cannot be read.
+            ProblemError: 503, if no run is live or no store can be read.
         """
         try:
-            if self._store is None:
-                self._store = self._open_store()
-            answered = self._store.live_list(user_id)
+            found = await self._lookup.find(user_id) if self._lookup is not None else None
         except UnavailableError:
-            self.close()
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE, "The lists cannot be read at the moment.", retry_after=_RETRY_SECONDS
             ) from None
-        if answered is None:
+        if found is None:
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE, "No list has been published yet.", retry_after=_RETRY_SECONDS
             )
-        return answered
+        return found
 
-    def look_again(self) -> None:
-        """Let go of a store that is no longer the one at its place; called now and then."""
-        if self._store is not None and not self._store.is_current():
-            self.close()
-
-    def close(self) -> None:
-        """Let go of the store; the next request opens it again."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+    async def close(self) -> None:
+        """Let go of the lookup."""
+        if self._lookup is not None:
+            await self._lookup.close()
+            self._lookup = None

@@ -19,6 +19,12 @@ class Metrics:
         self.answers = Counter(
             "marquee_answers", "Lists answered, by where they came from.", ["source"], registry=self.registry
         )
+        self.stores = Counter(
+            "marquee_answers_by_store",
+            "Lists answered, by the store that was asked last; memory: none of them answered in time.",
+            ["store"],
+            registry=self.registry,
+        )
         self.problems = Counter(
             "marquee_problems", "Requests that were refused, by HTTP status.", ["status"], registry=self.registry
         )

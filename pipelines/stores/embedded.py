@@ -31,13 +31,15 @@ from pipelines.stores.interface import (
     run_day,
     tally_of,
 )
+from pipelines.stores.retention import kept, runs_gone
+from pipelines.stores.user_state import FORGOTTEN, NOBODY, Stated, UserState
 
 # Room that is reserved in the address space, not on the disk: 8 million users are 16 GB a run.
 MAP_SIZE = 256 * 2**30
 _MAX_READERS = 1024
 _LISTS_A_TURN = 4096  # 8 MB: a commit costs a disk flush, a longer turn keeps other writers waiting
 _DELETES_A_TURN = 20_000
-_DATABASES = ("lists", "places", "trending", "attempts", "newest", "live", "forgotten", "counters")
+_DATABASES = ("lists", "places", "trending", "attempts", "newest", "live", "forgotten", "states", "counters")
 _EPOCH = b"epoch"
 
 
@@ -50,6 +52,7 @@ class _Attempt(msgspec.Struct, frozen=True):
 
 _ATTEMPT = msgspec.json.Decoder(_Attempt)
 _LIVE = msgspec.json.Decoder(Live)
+_STATED = msgspec.json.Decoder(Stated)
 
 
 class EmbeddedStore:
@@ -101,6 +104,7 @@ class EmbeddedStore:
             self._newest,
             self._pointers,
             self._forgotten,
+            self._states,
             self._counters,
         ) = databases
         self._last_live: tuple[bytes, Live] | None = None
@@ -129,7 +133,14 @@ class EmbeddedStore:
             self._write_attempt(txn, attempt, _Attempt(run_id, datetime.now(UTC)))
         return attempt
 
-    def put_many(self, run_id: str, attempt: int, lists: Iterable[tuple[int, bytes]]) -> Tally:
+    def put_many(
+        self,
+        run_id: str,
+        attempt: int,
+        lists: Iterable[tuple[int, bytes]],
+        *,
+        part: str = "0/1",  # noqa: ARG002  (every list is read back, of whatever part)
+    ) -> Tally:
         """See `ListStore`.
 
         Raises:
@@ -238,8 +249,30 @@ class EmbeddedStore:
         """See `ListStore`."""
         user = user_id.to_bytes(8, "big")
         with self._writing() as txn:
-            txn.put(user, b"", db=self._forgotten)
+            if txn.put(user, b"", db=self._forgotten, overwrite=False):
+                self._write_state(txn, user, Stated(FORGOTTEN, self._state(txn, user).version + 1))
             return sum(self._forget(txn, _key(attempt), user) for attempt, _ in self._all_attempts(txn))
+
+    def forgotten(self) -> frozenset[int]:
+        """See `ListStore`."""
+        with self._reading() as txn, txn.cursor(self._forgotten) as cursor:
+            return frozenset(int.from_bytes(user, "big") for user, _ in cursor)
+
+    def state(self, user_id: int) -> Stated:
+        """See `ListStore`."""
+        with self._reading() as txn:
+            return self._state(txn, user_id.to_bytes(8, "big"))
+
+    def put_state(self, user_id: int, state: UserState, version: int) -> bool:
+        """See `ListStore`."""
+        user = user_id.to_bytes(8, "big")
+        with self._writing() as txn:
+            if txn.get(user, db=self._forgotten) is not None:
+                raise RefusedError(f"user {user_id} was forgotten, and nothing is kept about them any more")
+            if self._state(txn, user).version != version:
+                return False
+            self._write_state(txn, user, Stated(state, version + 1))
+        return True
 
     def drop_runs(self, keep: int) -> list[str]:
         """See `ListStore`."""
@@ -258,22 +291,16 @@ class EmbeddedStore:
                 name = attempts[attempt].run_id.encode()
                 if txn.get(name, db=self._newest) == _key(attempt):
                     txn.delete(name, db=self._newest)
-        left = {row.run_id for attempt, row in attempts.items() if attempt not in doomed}
-        return sorted({attempts[attempt].run_id for attempt in doomed} - left)
+        return runs_gone({attempt: row.run_id for attempt, row in attempts.items()}, doomed)
 
     def _kept(self, txn: "lmdb.Transaction[bytes]", attempts: dict[int, _Attempt], keep: int) -> set[int]:
         """The attempts that retention leaves alone."""
         with txn.cursor(self._pointers) as cursor:
             live = {_LIVE.decode(data).attempt for _, data in cursor}
-        # What is newer than all that is live may be about to go live, unless it was overtaken.
-        being_written = {
-            attempt
-            for attempt, row in attempts.items()
-            if attempt > max(live, default=0) and txn.get(row.run_id.encode(), db=self._newest) == _key(attempt)
-        }
-        committed = {row.run_id: attempt for attempt, row in sorted(attempts.items()) if row.manifest is not None}
-        newest_runs = sorted(committed, key=lambda run_id: (run_day(run_id), committed[run_id]), reverse=True)[:keep]
-        return live | being_written | {committed[run_id] for run_id in newest_runs}
+        with txn.cursor(self._newest) as cursor:
+            newest = {run_id.decode(): int.from_bytes(attempt, "big") for run_id, attempt in cursor}
+        committed = [attempt for attempt, row in attempts.items() if row.manifest is not None]
+        return kept({attempt: row.run_id for attempt, row in attempts.items()}, newest, committed, live, keep)
 
     def _delete_lists(self, attempt: int) -> None:
         for database in (self._places, self._lists):
@@ -301,6 +328,13 @@ class EmbeddedStore:
     def _forget(self, txn: "lmdb.Transaction[bytes]", front: bytes, user: bytes) -> bool:
         place = txn.pop(front + user, db=self._places)
         return place is not None and txn.delete(front + place, db=self._lists)
+
+    def _state(self, txn: "lmdb.Transaction[bytes]", user: bytes) -> Stated:
+        data = txn.get(user, db=self._states)
+        return NOBODY if data is None else _STATED.decode(data)
+
+    def _write_state(self, txn: "lmdb.Transaction[bytes]", user: bytes, stated: Stated) -> None:
+        txn.put(user, msgspec.json.encode(stated), db=self._states)
 
     def _check_open(self, run_id: str, attempt: int) -> None:
         with self._reading() as txn:

@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from pipelines.errors import UsageError
+from pipelines.stores.user_state import Stated, UserState
 
 HOME = "home"
 _RUN_ID = re.compile(r"(\d{4})(\d{2})(\d{2})-[0-9a-f]{12}")
@@ -65,11 +66,17 @@ class ListStore(Protocol):
             UsageError: if this is no run id.
         """
 
-    def put_many(self, run_id: str, attempt: int, lists: Iterable[tuple[int, bytes]]) -> Tally:
+    def put_many(self, run_id: str, attempt: int, lists: Iterable[tuple[int, bytes]], *, part: str = "0/1") -> Tally:
         """Write users' packed lists; the same user again replaces. Shards of users may be written at the same time.
 
         Returns the tally of what was given. When it raises, some of the lists may be written: none is seen by readers,
-        and writing all of them again mends it.
+        and writing all of them again mends it; where writing is dearer than reading, only what is missing is written.
+
+        Args:
+            run_id: the run.
+            attempt: the attempt at it.
+            lists: of the users of one part, each user once.
+            part: which part of the users this is; parts have no user in common.
 
         Raises:
             RefusedError: if a newer attempt at the run is open, or this one is committed or was dropped.
@@ -83,7 +90,10 @@ class ListStore(Protocol):
         """
 
     def tally(self, run_id: str) -> Tally:
-        """Read back every list of the newest attempt at a run.
+        """Of the newest attempt at a run, all parts together.
+
+        A store that can reads back every list; one that holds too many to be scanned adds up what was recorded of each
+        part when all of its lists had been acknowledged and a sample of them had been read back.
 
         Raises:
             RefusedError: if there is no attempt at the run.
@@ -119,19 +129,41 @@ class ListStore(Protocol):
         """Pointer, list and trending list in one snapshot; `None` before the first run went live."""
 
     def forget_user(self, user_id: int) -> int:
-        """Remove every list of a user, and never answer with one again, even if one is written later.
+        """Remove every list of a user and their state, and never answer with one again, even if one is written later.
 
         Returns how many lists were removed. Runs in the midst of verification may have to be written again.
         """
 
+    def forgotten(self) -> frozenset[int]:
+        """Everybody whom `forget_user` was told of."""
+
+    def state(self, user_id: int) -> Stated:
+        """What is kept about a user beside lists; the state of nobody in particular, at version 0, if nothing is."""
+
+    def put_state(self, user_id: int, state: UserState, version: int) -> bool:
+        """Replace what is kept about a user, if it still is at this version; the new version is the next number.
+
+        Returns whether it was: if not, somebody else was quicker, and one reads again.
+
+        Raises:
+            RefusedError: if the user was forgotten.
+        """
+
     def drop_runs(self, keep: int) -> list[str]:
-        """Remove all lists but those of the `keep` newest committed runs, what is live, and what is being written.
+        """Let go of all runs but the `keep` newest committed ones, what is live, and what is being written.
+
+        Their lists are read no more; where lists expire by themselves they are left to that.
+
 
         Of a kept run the newest committed attempt stays. Returns the ids of the runs of which nothing is left.
         """
 
     def close(self) -> None:
         """Let go of the store; it is not used after."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
 
 
 def run_day(run_id: str) -> date:

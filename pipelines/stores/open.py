@@ -1,22 +1,56 @@
-"""Which store of lists does the setting name?"""
+"""Which store of lists do the settings name?"""
 
 from pathlib import Path
 
 from pipelines.errors import UsageError
-from pipelines.stores.embedded import EmbeddedStore
+from pipelines.stores.interface import ListStore
+from pipelines.stores.places import Places
+
+_KNOWN = "the path of a folder, cassandra://USER@HOST/KEYSPACE or redis://HOST/DATABASE"
 
 
-def open_store(place: str, *, is_reader: bool = False) -> EmbeddedStore:
-    """The store, to be read or written.
+def open_store(places: Places, *, is_reader: bool = False) -> ListStore:
+    """The store that jobs use, to be closed after; the library of each is imported only where it is named.
 
     Args:
-        place: the setting `MARQUEE_LISTS`: the path of an embedded store.
+        places: where lists are kept.
         is_reader: whether it is only read, and must be there.
 
     Raises:
-        UsageError: if the setting is a URL.
+        UsageError: if a setting is of no known form.
         UnavailableError: if the store cannot be opened.
     """
-    if "://" in place:
-        raise UsageError(f"the setting MARQUEE_LISTS names {place.partition('://')[0]}://: it is the path of a folder")
-    return EmbeddedStore(Path(place), is_reader=is_reader)
+    durable = _durable(places, is_reader=is_reader)
+    if not places.cache:
+        return durable
+    try:
+        _check_scheme("MARQUEE_CACHE", places.cache, {"redis"})
+        from pipelines.stores.pair import PairStore
+        from pipelines.stores.redis import RedisStore
+
+        hot = RedisStore(places.cache, password=places.redis_password, expiry_days=places.cache_days)
+        return PairStore(durable, hot)
+    except Exception:
+        durable.close()
+        raise
+
+
+def _durable(places: Places, *, is_reader: bool) -> ListStore:
+    _check_scheme("MARQUEE_LISTS", places.lists, {"cassandra", "redis", ""})
+    if places.lists.startswith("cassandra://"):
+        from pipelines.stores.cassandra import CassandraStore
+
+        return CassandraStore(places)
+    if places.lists.startswith("redis://"):
+        from pipelines.stores.redis import RedisStore
+
+        return RedisStore(places.lists, password=places.redis_password, expiry_days=places.retention_days)
+    from pipelines.stores.embedded import EmbeddedStore
+
+    return EmbeddedStore(Path(places.lists), is_reader=is_reader)
+
+
+def _check_scheme(setting: str, place: str, known: set[str]) -> None:
+    scheme = place.partition("://")[0] if "://" in place else ""
+    if scheme not in known:
+        raise UsageError(f"the setting {setting} names {scheme or 'no'}://: it is {_KNOWN}")

@@ -19,6 +19,7 @@ import pytest
 from pipelines.lists.codec import pack
 from pipelines.spool import sealed_segments
 from pipelines.stores.embedded import EmbeddedStore
+from pipelines.stores.open import open_store
 
 TODAY = "20260131-bbbbbbbbbbbb"
 
@@ -37,11 +38,15 @@ def a_list(first_item):
 
 def publish(home):
     with EmbeddedStore(home / "lists.lmdb") as store:
-        attempt = store.open_attempt(TODAY)
-        store.put_many(TODAY, attempt, ((user_id, a_list(1000 * user_id)) for user_id in range(1, 50)))
-        store.put_trending(TODAY, attempt, a_list(1))
-        store.commit_manifest(TODAY, attempt, {})
-        store.go_live(TODAY, attempt)
+        publish_in(store)
+
+
+def publish_in(store):
+    attempt = store.open_attempt(TODAY)
+    store.put_many(TODAY, attempt, ((user_id, a_list(1000 * user_id)) for user_id in range(1, 50)))
+    store.put_trending(TODAY, attempt, a_list(1))
+    store.commit_manifest(TODAY, attempt, {})
+    store.go_live(TODAY, attempt)
 
 
 def free_port():
@@ -50,8 +55,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(home, port, *flags):
+def start(home, port, *flags, settings=None):
     environment = os.environ | {"MARQUEE_HOME": str(home), "MARQUEE_PORT": str(port), "MARQUEE_HOST": "127.0.0.1"}
+    environment |= settings or {}
     return subprocess.Popen(
         [sys.executable, "-m", "jobs.serve_lookup", *flags],
         env=environment,
@@ -63,9 +69,9 @@ def start(home, port, *flags):
 
 
 @contextmanager
-def serving(home, *flags):
+def serving(home, *flags, settings=None):
     port = free_port()
-    process = start(home, port, *flags)
+    process = start(home, port, *flags, settings=settings)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
             for _ in range(600):
@@ -241,3 +247,42 @@ def test_no_worker_is_a_usage_error(tmp_path):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 64
     assert stderr == "marquee: --workers is 0: at least one is needed\n"
+
+
+def test_it_serves_from_cassandra_and_redis_what_is_published_while_it_runs(tmp_path, places):
+    settings = {
+        "MARQUEE_LISTS": places.lists,
+        "MARQUEE_CACHE": places.cache,
+        "MARQUEE_CASSANDRA_PASSWORD": places.cassandra_password,
+    }
+    with serving(tmp_path, settings=settings) as (process, client):
+        assert client.get("/readyz").status_code == 503
+        with open_store(places) as store:
+            publish_in(store)
+        began = time.monotonic()
+        while client.get("/readyz").status_code != 200:
+            assert time.monotonic() - began < 10
+            time.sleep(0.1)
+        # On a machine with little time a deadline may pass; soon one does not.
+        for _ in range(100):
+            answer = client.get("/v1/recommendations/7?k=5").json()
+            if answer["store"] == "redis":
+                break
+            assert answer["source"] in ("personal", "trending")
+            time.sleep(0.1)
+        assert (answer["source"], answer["store"], answer["run_id"]) == ("personal", "redis", TODAY)
+        assert [item["item_id"] for item in answer["items"]] == list(range(7000, 7005))
+        code, lines, _ = stop(process)
+    assert code == 0
+    assert lines[0].startswith("serving cassandra://")
+    records = [record for segment in sealed_segments(tmp_path / "spool") for record in segment]
+    assert records[-1].source == "redis"
+
+
+@pytest.mark.parametrize("setting", ["MARQUEE_LISTS", "MARQUEE_CACHE"])
+def test_an_address_of_no_known_form_is_a_usage_error(tmp_path, setting):
+    process = start(tmp_path, free_port(), settings={setting: "mongodb://host/lists"})
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 64
+    assert stderr.startswith(f"marquee: the setting {setting} is 'mongodb://host/lists'")
+    assert stderr.count("\n") == 1

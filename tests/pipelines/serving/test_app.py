@@ -2,6 +2,7 @@ import asyncio
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import quote_from_bytes
 
 import httpx
@@ -14,6 +15,9 @@ from pipelines.lists.codec import pack
 from pipelines.serving.app import create_app
 from pipelines.spool import Spool, sealed_segments
 from pipelines.stores.embedded import EmbeddedStore
+from pipelines.stores.open_lookup import open_lookup
+from pipelines.stores.places import Places
+from pipelines.stores.user_state import UserState
 
 YESTERDAY, TODAY = "20260130-aaaaaaaaaaaa", "20260131-bbbbbbbbbbbb"
 MADE_AT = datetime(2026, 2, 1, tzinfo=UTC)
@@ -50,7 +54,7 @@ class Running:
 
     def __init__(self, path):
         self.lists, self.spool = path / "lists.lmdb", path / "spool"
-        self._app = create_app(lambda: EmbeddedStore(self.lists, is_reader=True), Spool(self.spool))
+        self._app = create_app(partial(open_lookup, Places(lists=str(self.lists))), Spool(self.spool))
         self._runner = asyncio.Runner()
         self._lifespan = self._app.router.lifespan_context(self._app)
         self._client = httpx.AsyncClient(
@@ -168,6 +172,16 @@ def test_a_forgotten_user_gets_what_trends(tmp_path):
         assert endpoint.get("/v1/recommendations/1").json()["source"] == "trending"
 
 
+@pytest.mark.parametrize(("is_opted_out", "source"), [(True, "trending"), (False, "personal"), (None, "personal")])
+def test_a_user_who_opted_out_gets_what_trends(tmp_path, is_opted_out, source):
+    publish(tmp_path / "lists.lmdb")
+    with EmbeddedStore(tmp_path / "lists.lmdb") as store:
+        assert store.put_state(1, UserState(is_opted_out=is_opted_out), 0)
+    with Running(tmp_path) as endpoint:
+        assert endpoint.get("/v1/recommendations/1").json()["source"] == source
+        assert endpoint.get("/v1/recommendations/2").json()["source"] == "personal"
+
+
 @pytest.mark.parametrize("user_id", ["0", "-1", "01", "1.0", "ann", "9223372036854775808", "9" * 5000, "%D9%A1", "%00"])
 def test_what_is_no_user_id_is_a_problem_of_the_asker(endpoint, user_id):
     assert is_problem(endpoint.get(f"/v1/recommendations/{user_id}"), 400)
@@ -255,6 +269,7 @@ def test_metrics_count_answers_problems_and_seconds(endpoint):
     assert endpoint.count('marquee_answers_total{source="personal"}') == 2
     assert endpoint.count('marquee_answers_total{source="trending"}') == 1
     assert endpoint.count('marquee_answers_total{source="none"}') == 0
+    assert endpoint.count('marquee_answers_by_store_total{store="embedded"}') == 3
     assert endpoint.count('marquee_problems_total{status="400"}') == 1
     assert endpoint.count("marquee_request_seconds_count") == 3
     assert endpoint.count("marquee_list_age_seconds") > 0

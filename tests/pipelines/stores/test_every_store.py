@@ -1,5 +1,6 @@
 """What every store of lists promises; each test runs against each store."""
 
+import dataclasses
 import random
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -19,6 +21,9 @@ from pipelines.errors import DataError, RefusedError, UsageError
 from pipelines.lists.codec import pack, unpack
 from pipelines.stores.embedded import EmbeddedStore
 from pipelines.stores.interface import ListStore, Tally, checksum, run_day, sum_of, tally_of
+from pipelines.stores.open import open_store
+from pipelines.stores.places import Places
+from pipelines.stores.user_state import FORGOTTEN, NOBODY, UserState
 
 YESTERDAY, TODAY, TODAY_TOO = "20260130-aaaaaaaaaaaa", "20260131-bbbbbbbbbbbb", "20260131-cccccccccccc"
 USERS = range(1, 301)
@@ -26,22 +31,49 @@ USERS = range(1, 301)
 
 @dataclass
 class Kind:
-    """A kind of store: how this process opens it, and how another does, as source that binds `store`."""
+    """A kind of store: how this process opens it, and how another does, as source that binds `store`.
+
+    `turns` are the constants by which it splits its writes and its deletions, as `module.name`: small ones let a few
+    lists take several turns.
+    """
 
     open: Callable[[], ListStore]
     source: str
+    write_turns: tuple[str, ...]
+    delete_turns: tuple[str, ...] = ()
+
+    def with_turns_of(self, lists: int) -> str:
+        """Source that makes another process write so many lists a turn."""
+        settings = [name.rpartition(".") for name in self.write_turns]
+        return "".join(f"import {module}\n{module}.{name} = {lists}\n" for module, _, name in settings)
 
 
-@pytest.fixture(params=["embedded"])
+@pytest.fixture(params=["embedded", "redis", "cassandra", pytest.param("pair", marks=pytest.mark.slow)])
 def kind(request, tmp_path):
-    path = tmp_path / "lists.lmdb"
-    return {
-        "embedded": Kind(
+    if request.param == "embedded":
+        path = tmp_path / "lists.lmdb"
+        return Kind(
             lambda: EmbeddedStore(path),
             "from pathlib import Path\nfrom pipelines.stores.embedded import EmbeddedStore\n"
             f"store = EmbeddedStore(Path({str(path)!r}))\n",
+            ("pipelines.stores.embedded._LISTS_A_TURN",),
+            ("pipelines.stores.embedded._DELETES_A_TURN",),
         )
-    }[request.param]
+    places = request.getfixturevalue("places")
+    if request.param == "redis":
+        places = Places(places.cache)
+    elif request.param == "cassandra":
+        places = dataclasses.replace(places, cache="")
+    return Kind(
+        lambda: open_store(places),
+        "from pipelines.stores.open import open_store\nfrom pipelines.stores.places import Places\n"
+        f"store = open_store(Places(**{dataclasses.asdict(places)!r}))\n",
+        {
+            "redis": ("pipelines.stores.redis._LISTS_A_TURN",),
+            "cassandra": ("pipelines.stores.cassandra._LISTS_A_TURN",),
+            "pair": ("pipelines.stores.cassandra._LISTS_A_TURN", "pipelines.stores.redis._LISTS_A_TURN"),
+        }[request.param],
+    )
 
 
 @pytest.fixture
@@ -84,8 +116,10 @@ def publish(store, run_id, users=USERS, **options):
 
 
 def is_served_whole(store, run_id, users=USERS):
-    for user_id in users:
-        answered = store.live_list(user_id)
+    # Many at once: a server's answer takes longer than ours to ask for it.
+    with ThreadPoolExecutor(8) as asking:
+        answers = list(asking.map(store.live_list, users))
+    for user_id, answered in zip(users, answers, strict=True):
         if answered is None or answered.live.run_id != run_id or answered.trending != trending(run_id):
             return False
         if answered.user_list != a_list(run_id, user_id):
@@ -138,7 +172,7 @@ def test_nothing_is_seen_before_the_pointer_moves(store):
 
 def test_shards_in_any_order_add_up_to_what_is_read_back(store):
     attempt = store.open_attempt(TODAY)
-    shards = [store.put_many(TODAY, attempt, lists_of(TODAY, USERS[part::3])) for part in (2, 0, 1)]
+    shards = [store.put_many(TODAY, attempt, lists_of(TODAY, USERS[part::3]), part=f"{part}/3") for part in (2, 0, 1)]
     assert sum_of(shards) == store.tally(TODAY) == tally_of(reversed(list(lists_of(TODAY))))
     assert sum_of(shards).list_count == len(USERS)
     assert sum_of([list(shard) for shard in shards]) == sum_of(shards)  # as JSON gives them back
@@ -195,8 +229,9 @@ def test_an_overtaken_attempt_loses(store):
     assert store.get(TODAY, USERS[200]) is None
 
 
-def test_a_writer_that_is_overtaken_between_two_lists_stops(store, monkeypatch):
-    monkeypatch.setattr("pipelines.stores.embedded._LISTS_A_TURN", 50)
+def test_a_writer_that_is_overtaken_between_two_lists_stops(store, kind, monkeypatch):
+    for name in kind.write_turns:
+        monkeypatch.setattr(name, 50)
     old = store.open_attempt(TODAY)
 
     def slow():
@@ -291,13 +326,8 @@ def test_a_person_may_take_an_old_run_live_again(store):
 def test_of_two_runs_of_a_day_the_one_opened_last_ends_up_live(store):
     publish(store, YESTERDAY)
     first, second = store.open_attempt(TODAY), store.open_attempt(TODAY_TOO)
-    for run_id, attempt, users in (
-        (TODAY, first, USERS[::2]),
-        (TODAY_TOO, second, USERS[::2]),
-        (TODAY, first, USERS[1::2]),
-        (TODAY_TOO, second, USERS[1::2]),
-    ):
-        store.put_many(run_id, attempt, lists_of(run_id, users))
+    for run_id, attempt, part in ((TODAY, first, 0), (TODAY_TOO, second, 0), (TODAY, first, 1), (TODAY_TOO, second, 1)):
+        store.put_many(run_id, attempt, lists_of(run_id, USERS[part::2]), part=f"{part}/2")
         store.put_trending(run_id, attempt, trending(run_id))
     store.commit_manifest(TODAY_TOO, second, {})
     store.go_live(TODAY_TOO, second)
@@ -339,8 +369,9 @@ def test_a_forgotten_user_has_no_list_in_any_run_and_never_again(store):
     assert store.forget_user(7) == 1  # the erasure of what was written since
 
 
-def test_retention_keeps_the_newest_runs_the_live_one_and_what_is_being_written(store, monkeypatch):
-    monkeypatch.setattr("pipelines.stores.embedded._DELETES_A_TURN", 70)
+def test_retention_keeps_the_newest_runs_the_live_one_and_what_is_being_written(store, kind, monkeypatch):
+    for name in kind.delete_turns:
+        monkeypatch.setattr(name, 70)
     days = [f"202601{day}-aaaaaaaaaaaa" for day in range(10, 16)]
     for run_id in days:
         publish(store, run_id)
@@ -372,25 +403,17 @@ def test_a_writer_killed_in_its_midst_changes_nothing_and_a_retry_ends_like_a_cl
     store.close()
     rng = random.Random(3)
     for kill_after in (0, 150, None, None):  # none: as fast as it can, killed at any moment
-        work = (
-            "import pipelines.stores.embedded as embedded, time\n"
-            "embedded._LISTS_A_TURN = 20\n"
-            "attempt = store.open_attempt(TODAY)\n"
-            "def writing():\n"
-            "    for user_id, data in lists_of(TODAY):\n"
-            f"        if user_id > {kill_after}:\n"
-            "            print('ready', flush=True)\n"
-            "            time.sleep(60)\n"
-            "        yield user_id, data\n"
-            if kill_after is not None
-            else "import pipelines.stores.embedded as embedded\n"
-            "embedded._LISTS_A_TURN = 20\n"
-            "attempt = store.open_attempt(TODAY)\n"
-            "def writing():\n"
-            "    print('ready', flush=True)\n"
-            "    while True:\n"
-            "        yield from lists_of(TODAY)\n"
-        )
+        work = kind.with_turns_of(20) + "attempt = store.open_attempt(TODAY)\ndef writing():\n"
+        if kill_after is None:
+            work += "    print('ready', flush=True)\n    while True:\n        yield from lists_of(TODAY)\n"
+        else:
+            work += (
+                "    for user_id, data in lists_of(TODAY):\n"
+                f"        if user_id > {kill_after}:\n"
+                "            print('ready', flush=True)\n"
+                "            time.sleep(60)\n"
+                "        yield user_id, data\n"
+            )
         writer = elsewhere(kind, work + "store.put_many(TODAY, attempt, writing())\n")
         assert writer.stdout.readline() == "ready\n"
         reader = kind.open()
@@ -438,8 +461,110 @@ def test_no_answer_mixes_two_runs_while_the_pointer_moves_in_another_process(sto
 def test_two_processes_write_shards_of_one_attempt_at_the_same_time(store, kind):
     attempt = store.open_attempt(TODAY)
     writers = [
-        elsewhere(kind, f"print(*store.put_many(TODAY, {attempt}, lists_of(TODAY, USERS[{part}::2])))\n")
+        elsewhere(
+            kind, f"print(*store.put_many(TODAY, {attempt}, lists_of(TODAY, USERS[{part}::2]), part='{part}/2'))\n"
+        )
         for part in (0, 1)
     ]
     shards = [tuple(map(int, writer.communicate()[0].split())) for writer in writers]
     assert sum_of(shards) == store.tally(TODAY) == tally_of(lists_of(TODAY))
+
+
+def test_a_part_that_was_broken_off_is_resumed_in_the_same_attempt(store, kind, monkeypatch):
+    for name in kind.write_turns:
+        monkeypatch.setattr(name, 20)
+    attempt = store.open_attempt(TODAY)
+
+    def broken():
+        yield from lists_of(TODAY, USERS[:150])
+        raise EOFError
+
+    whole = store.put_many(TODAY, attempt, lists_of(TODAY, range(301, 401)), part="1/2")
+    with pytest.raises(EOFError):
+        store.put_many(TODAY, attempt, broken(), part="0/2")
+    resumed = store.put_many(TODAY, attempt, lists_of(TODAY), part="0/2")
+    assert resumed == tally_of(lists_of(TODAY))
+    assert store.tally(TODAY) == sum_of([whole, resumed])
+    store.put_trending(TODAY, attempt, trending(TODAY))
+    store.commit_manifest(TODAY, attempt, {})
+    store.go_live(TODAY, attempt)
+    assert is_served_whole(store, TODAY, [*USERS, *range(301, 401)])
+
+
+def test_a_part_written_again_with_other_lists_holds_those(store):
+    attempt = store.open_attempt(TODAY)
+    store.put_many(TODAY, attempt, lists_of(TODAY, seed=1))
+    assert store.put_many(TODAY, attempt, lists_of(TODAY)) == store.tally(TODAY) == tally_of(lists_of(TODAY))
+    assert store.get(TODAY, 7) == a_list(TODAY, 7)
+
+
+def test_nothing_is_kept_about_a_user_until_it_is_said(store):
+    assert store.state(7) == NOBODY
+
+
+def test_what_is_said_about_a_user_is_kept(store):
+    state = UserState(
+        is_opted_out=True,
+        maturity_limit=12,
+        not_interested=(3, 2**40),
+        watched=(5, 4),
+        onboarding_genres=("Drama", "Komödie"),
+    )
+    assert store.put_state(7, state, 0)
+    assert store.state(7) == (state, 1)
+    assert store.state(8) == NOBODY
+    assert store.put_state(7, UserState(), 1)
+    assert store.state(7) == (UserState(), 2)
+
+
+def test_of_two_who_change_a_state_at_once_one_reads_again(store):
+    store.put_state(7, UserState(watched=(1,)), 0)
+    version = store.state(7).version
+    assert store.put_state(7, UserState(watched=(1, 2)), version)
+    assert not store.put_state(7, UserState(watched=(1, 3)), version)
+    assert store.state(7) == (UserState(watched=(1, 2)), 2)
+    assert not store.put_state(9, UserState(), 1)
+    assert store.state(9) == NOBODY
+
+
+def test_no_change_of_a_state_is_lost_between_processes(store, kind):
+    work = (
+        "for item_id in range({part}, 12, 2):\n"
+        "    while True:\n"
+        "        state, version = store.state(7)\n"
+        "        if store.put_state(7, UserState(watched=(*state.watched, item_id)), version):\n"
+        "            break\n"
+    )
+    writers = [elsewhere(kind, work.format(part=part)) for part in (0, 1)]
+    for writer in writers:
+        writer.communicate()
+    state, version = store.state(7)
+    assert sorted(state.watched) == list(range(12))
+    assert version == 12
+
+
+def test_states_stay_when_runs_come_and_go(store):
+    store.put_state(7, UserState(is_opted_out=True), 0)
+    for run_id in (YESTERDAY, TODAY):
+        publish(store, run_id)
+        store.drop_runs(keep=1)
+    assert store.state(7) == (UserState(is_opted_out=True), 1)
+
+
+def test_a_forgotten_user_has_no_state_and_gets_none(store):
+    store.put_state(7, UserState(watched=(1, 2)), 0)
+    store.forget_user(7)
+    store.forget_user(8)
+    for user_id in (7, 8):
+        assert store.state(user_id).state == FORGOTTEN
+        with pytest.raises(RefusedError, match="forgotten"):
+            store.put_state(user_id, UserState(is_opted_out=False), store.state(user_id).version)
+        assert store.state(user_id).state == FORGOTTEN
+
+
+def test_everybody_who_was_forgotten_is_named(store, kind):
+    assert store.forgotten() == frozenset()
+    for user_id in (7, 2**63 - 1, 7):
+        store.forget_user(user_id)
+    assert store.forgotten() == {7, 2**63 - 1}
+    assert elsewhere(kind, "print(*sorted(store.forgotten()))\n").communicate()[0] == f"7 {2**63 - 1}\n"

@@ -1,0 +1,206 @@
+"""Lookups in a durable store and the hot copy in front of it, each within its deadline; or in one store alone.
+
+What is live is kept in memory, pointer and trending list together, and looked at in the background: often in the hot
+copy, less often in the durable store, which is the truth. The larger `move` wins, and a copy that stayed behind is
+mended. A list is read under the attempt of the pointer in memory, so no answer is of two runs.
+
+A list that only the durable store had is put into the hot copy in the background: so a copy that was lost fills again
+with what is asked for. Where no store answers there is still the trending list.
+"""
+
+import asyncio
+import sys
+from collections import deque
+from contextlib import suppress
+from typing import NamedTuple
+
+from pipelines.errors import UnavailableError
+from pipelines.stores.hop import Hop
+from pipelines.stores.interface import HOME, Live
+from pipelines.stores.lookup import Found
+from pipelines.stores.reads import Copies, OfUser, Reads
+from pipelines.stores.user_state import NOBODY
+
+MEMORY = "memory"
+# Opening a session is part of the first look. One look that is lost still leaves a rollback its ten seconds.
+_LOOK_DEADLINE_SECONDS = 3.0
+# Users whose lists wait to be copied; what comes while so many wait is copied when it is asked for again.
+MOST_WAITING = 1000
+_COPIES_AT_ONCE = 16
+_COPY_DEADLINE_SECONDS = 1.0
+
+
+class _Served(NamedTuple):
+    live: Live
+    trending: bytes
+
+
+class _Copy(NamedTuple):
+    attempt: int
+    user_id: int
+    found: OfUser
+
+
+class PairLookup:
+    """A `pipelines.stores.lookup.Lookup`; `start` it in the event loop that uses it."""
+
+    def __init__(self, durable: Hop[Reads], hot: Hop[Copies] | None = None) -> None:
+        self._durable = durable
+        self._hot = hot
+        self._served: dict[str, _Served] = {}
+        # Surfaces that somebody asked for, and of those the ones of which a store has said what is live.
+        self._surfaces = {HOME}
+        self._known: set[str] = set()
+        # The last `move` that the hot copy named, 0 where it has no pointer; nothing while it does not answer.
+        self._copied_moves: dict[str, int] = {}
+        self._waiting: deque[_Copy] = deque()
+        self._is_waiting = asyncio.Event()
+        self._troubles: dict[str, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, patience_seconds: float = 5.0) -> None:
+        """Begin to look at what is live; returns when a store has said it, or nobody did for so long."""
+        self._tasks.append(asyncio.create_task(self._keep_looking(self._durable)))
+        if self._hot is not None:
+            self._tasks.append(asyncio.create_task(self._keep_looking(self._hot)))
+            self._tasks.append(asyncio.create_task(self._keep_copying(self._hot)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                while HOME not in self._known and self._durable.reads.name not in self._troubles:
+                    await asyncio.sleep(0.01)
+
+    async def find(self, user_id: int, surface: str = HOME) -> Found | None:
+        """See `Lookup`. `store` is `memory` where no store answered in time."""
+        served = self._served.get(surface) or await self._first(surface)
+        if served is None:
+            return None
+        hot = durable = None
+        if self._hot is not None:
+            hot = await self._of_user(self._hot, served, user_id)
+            if hot is not None and hot.stated is not None and (hot.user_list or _is_forgotten(hot)):
+                return _found(served, hot, self._hot.reads.name)
+        durable = await self._of_user(self._durable, served, user_id)
+        if durable is None:
+            store = self._hot.reads.name if self._hot is not None and hot is not None and hot.user_list else MEMORY
+            return _found(served, hot or OfUser(None, None), store)
+        if hot is None:
+            return _found(served, durable, self._durable.reads.name)
+        if durable.user_list or hot.user_list or _is_forgotten(durable):
+            self._copy_later(_Copy(served.live.attempt, user_id, durable))
+        if hot.user_list is not None and self._hot is not None:
+            # It had the list, and did not know the state.
+            return _found(served, OfUser(hot.user_list, durable.stated), self._hot.reads.name)
+        return _found(served, durable, self._durable.reads.name)
+
+    async def close(self) -> None:
+        """See `Lookup`."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for hop in (self._hot, self._durable):
+            if hop is not None:
+                await hop.reads.close()
+
+    async def _of_user(self, hop: Hop[Reads], served: _Served, user_id: int) -> OfUser | None:
+        try:
+            return await hop.ask(lambda reads: reads.of_user(served.live.attempt, user_id))
+        except UnavailableError:
+            return None
+
+    async def _first(self, surface: str) -> _Served | None:
+        """What is live, where nothing was known yet."""
+        if surface not in self._surfaces:
+            self._surfaces.add(surface)
+            for hop in (self._hot, self._durable):
+                if hop is not None and surface not in self._served:
+                    await self._look_at(hop, surface)
+        if surface not in self._served and surface not in self._known:
+            raise UnavailableError("no store has said yet what is live")
+        return self._served.get(surface)
+
+    async def _keep_looking(self, hop: Hop[Reads]) -> None:
+        while True:
+            for surface in sorted(self._surfaces):
+                await self._look_at(hop, surface)
+            await asyncio.sleep(hop.look_seconds)
+
+    async def _look_at(self, hop: Hop[Reads], surface: str) -> None:
+        """Take over what a store says is live, if it is newer; mend the hot copy where that is behind."""
+        is_hot = hop is self._hot
+        try:
+            async with asyncio.timeout(_LOOK_DEADLINE_SECONDS):
+                live = await hop.reads.live(surface)
+                if is_hot:
+                    self._copied_moves[surface] = live.move if live is not None else 0
+                if live is not None and self._is_news(surface, live):
+                    trending = await hop.reads.trending(live)
+                    if trending is None and is_hot:
+                        trending = await self._durable.reads.trending(live)
+                    if trending is not None and self._is_news(surface, live):
+                        self._served[surface] = _Served(live, trending)
+                # A hot copy that was lost knows of no pointer: that says nothing.
+                if surface in self._served or (live is None and not is_hot):
+                    self._known.add(surface)
+                if not is_hot:
+                    await self._mend(surface)
+        except TimeoutError:
+            self._note(hop.reads.name, f"{hop.reads.name} does not answer")
+        except UnavailableError as error:
+            self._note(hop.reads.name, str(error))
+        except Exception as error:  # noqa: BLE001  (whatever it is, this look must not be the last)
+            self._note(hop.reads.name, f"{hop.reads.name} cannot be read ({error})")
+        else:
+            self._note(hop.reads.name, None)
+            return
+        if is_hot:
+            self._copied_moves.pop(surface, None)
+
+    def _is_news(self, surface: str, live: Live) -> bool:
+        known = self._served.get(surface)
+        return known is None or live.move > known.live.move
+
+    async def _mend(self, surface: str) -> None:
+        """Tell the hot copy what is live, if it answers and does not know."""
+        served = self._served.get(surface)
+        if self._hot is None or served is None or self._copied_moves.get(surface, served.live.move) >= served.live.move:
+            return
+        with suppress(UnavailableError):  # it is tried again, and said when it is looked at
+            await self._hot.reads.keep_live(surface, served.live, served.trending)
+
+    def _copy_later(self, copy: _Copy) -> None:
+        if copy.found.stated is not None and len(self._waiting) < MOST_WAITING:
+            self._waiting.append(copy)
+            self._is_waiting.set()
+
+    async def _keep_copying(self, hot: Hop[Copies]) -> None:
+        while True:
+            await self._is_waiting.wait()
+            turn = [self._waiting.popleft() for _ in range(min(len(self._waiting), _COPIES_AT_ONCE))]
+            if not self._waiting:
+                self._is_waiting.clear()
+            ended: list[BaseException | None] = [None]
+            try:
+                async with asyncio.timeout(_COPY_DEADLINE_SECONDS):
+                    ended = await asyncio.gather(*(hot.reads.keep_user(*copy) for copy in turn), return_exceptions=True)
+            except TimeoutError as error:
+                ended = [error]
+            if any(ended):
+                self._waiting.clear()  # it is down: those who ask later bring their lists again
+                self._is_waiting.clear()
+
+    def _note(self, name: str, trouble: str | None) -> None:
+        """Say when a store's trouble begins and when it is over, once each."""
+        if trouble is not None and name not in self._troubles:
+            self._troubles[name] = trouble
+            sys.stderr.write(f"marquee: {trouble}; serving goes on with what is left\n")
+        elif trouble is None and self._troubles.pop(name, None) is not None:
+            sys.stderr.write(f"marquee: {name} answers again\n")
+
+
+def _found(served: _Served, of_user: OfUser, store: str) -> Found:
+    state = (of_user.stated or NOBODY).state
+    return Found(served.live, None if state.is_forgotten else of_user.user_list, served.trending, state, store)
+
+
+def _is_forgotten(of_user: OfUser) -> bool:
+    return of_user.stated is not None and of_user.stated.state.is_forgotten

@@ -1,0 +1,149 @@
+"""One connection to Redis that all requests of an event loop share.
+
+Replies come in the order of the commands, so a command is a few bytes written and a place in a queue: a tenth of what
+a connection taken from a pool for each command costs, and a server that hangs has one connection of ours, not many.
+A command that is given up leaves its place in the queue. A connection that was silent too long is closed, which ends
+all that wait; the next command opens another.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any, cast
+
+import hiredis
+
+from pipelines.errors import UnavailableError
+
+_MOST_WAITING = 10_000
+_SILENT_SECONDS = 1.0
+_CONNECT_SECONDS = 1.0
+_Argument = str | bytes | int
+
+
+class RedisConnection:
+    """Commands to one server, from one event loop."""
+
+    def __init__(self, host: str, port: int, database: int, *, user: str = "", password: str = "") -> None:
+        """Nothing is opened before the first command."""
+        self._host, self._port, self._database = host, port, database
+        self._credentials = [part for part in (user, password) if part]
+        self._line: _Line | None = None
+        self._opening: asyncio.Task[_Line] | None = None
+
+    async def call(self, *command: _Argument) -> Any:
+        """The reply to a command: bytes, numbers, `None`, lists of these.
+
+        Raises:
+            UnavailableError: if the server cannot be reached, hangs up, or refuses.
+        """
+        line = self._line
+        if line is None or not line.is_usable():
+            # Whoever is given up meanwhile does not end the opening for the others.
+            line = await asyncio.shield(self._reopen())
+        return await line.send(command)
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        if self._line is not None:
+            self._line.hang_up()
+            self._line = None
+
+    def _reopen(self) -> "asyncio.Task[_Line]":
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(_look_at)
+        return self._opening
+
+    async def _open(self) -> "_Line":
+        place = f"{self._host}:{self._port}"
+        if self._line is not None:
+            self._line.hang_up()
+            self._line = None
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                _, line = await asyncio.get_running_loop().create_connection(
+                    lambda: _Line(place), self._host, self._port
+                )
+                try:
+                    if self._credentials:
+                        await line.send(("AUTH", *self._credentials))
+                    if self._database:
+                        await line.send(("SELECT", self._database))
+                except BaseException:
+                    line.hang_up()
+                    raise
+        except TimeoutError:
+            raise UnavailableError(f"Redis at {place} does not answer") from None
+        except OSError as error:
+            raise UnavailableError(f"Redis at {place} cannot be reached: {error.strerror or error}") from None
+        self._line = line
+        return line
+
+
+class _Line(asyncio.Protocol):
+    """An open connection, and who waits for its replies."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader()
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._silent_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(UnavailableError(f"Redis at {self._place} hung up"))
+
+    def data_received(self, data: bytes) -> None:
+        self._silent_since = self._loop.time()
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                future = self._waiting.popleft()
+                if not future.done():
+                    future.set_result(reply)
+        except (hiredis.ProtocolError, IndexError):
+            self.hang_up()  # whoever speaks there is no Redis
+
+    def is_usable(self) -> bool:
+        """Whether it is open, and not silent for too long while somebody waits."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        return not self._waiting or self._loop.time() - self._silent_since < _SILENT_SECONDS
+
+    def hang_up(self) -> None:
+        """End the connection now; whoever waits is told."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def send(self, command: tuple[_Argument, ...]) -> Any:
+        """The reply to a command."""
+        if self._transport is None or self._transport.is_closing():
+            raise UnavailableError(f"Redis at {self._place} hung up")
+        if len(self._waiting) >= _MOST_WAITING:
+            raise UnavailableError(f"too many requests wait for Redis at {self._place}")
+        if not self._waiting:
+            self._silent_since = self._loop.time()
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.append(future)
+        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument
+        reply = await future
+        if isinstance(reply, hiredis.ReplyError):
+            raise UnavailableError(f"Redis at {self._place} refuses: {reply}")
+        return reply
+
+
+def _look_at(task: "asyncio.Task[Any]") -> None:
+    """Nobody may wait for it any more; its error is not news then."""
+    if not task.cancelled():
+        task.exception()

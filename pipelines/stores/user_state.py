@@ -1,0 +1,32 @@
+"""What is kept about a user beside lists, and may change at any time between two runs."""
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class UserState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the endpoint must respect at once, whatever the night's list says.
+
+    `None` of `is_opted_out` and `maturity_limit`: nobody said otherwise than the warehouse does.
+    """
+
+    is_opted_out: bool | None = None
+    maturity_limit: int | None = None
+    # Item ids, in the order in which they were said or watched.
+    not_interested: tuple[int, ...] = ()
+    watched: tuple[int, ...] = ()
+    onboarding_genres: tuple[str, ...] = ()
+    # Erased: no list, no state, whatever is written later.
+    is_forgotten: bool = False
+
+
+class Stated(NamedTuple):
+    """A user's state and how often it was written; 0: never."""
+
+    state: UserState
+    version: int
+
+
+NOBODY = Stated(UserState(), 0)
+FORGOTTEN = UserState(is_forgotten=True)
