@@ -1,6 +1,7 @@
-"""What is kept of the work itself: runs, their steps, what was judged and decided, what was set aside."""
+"""What is kept of the work itself: runs, their steps, what was judged, decided, set aside and erased."""
 
 from feature_defs.declarations import Between, Dtype, Field, NotNull, OneOf, Table
+from feature_defs.entities import USER_ID
 
 _RUN_ID = Field("run_id", Dtype.STRING, "The day and a digest of input versions, code and configuration.", (NotNull(),))
 _RUN_DAY = Field("run_day", Dtype.DATE, "The day whose night the run is of.", (NotNull(),))
@@ -109,4 +110,22 @@ QUARANTINE = Table(
         Field("found_at", Dtype.TIMESTAMP, "When it was found.", (NotNull(),)),
     ),
     key=("table_name", "column_name", "rule", "row"),
+)
+
+ERASURES = Table(
+    name="erasures",
+    description=(
+        "Whose erasure was asked for, and the receipts: a row each time more of it is done, the newest is the receipt. "
+        "Rows of other tables that are of a user named here are neither written nor read."
+    ),
+    fields=(
+        Field("erasure_id", Dtype.STRING, "Name of the erasure.", (NotNull(),)),
+        USER_ID,
+        Field("asked_at", Dtype.TIMESTAMP, "When it was asked for: from here on nothing is built.", (NotNull(),)),
+        Field("suppressed_at", Dtype.TIMESTAMP, "When the stores had let go of lists and state; null until then."),
+        Field("removed_at", Dtype.TIMESTAMP, "When nothing was left in any place that is ours; null until then."),
+        Field("places", Dtype.STRING, "What each place held of the user and why some remains, as JSON.", (NotNull(),)),
+        Field("recorded_at", Dtype.TIMESTAMP, "When this row was written.", (NotNull(),)),
+    ),
+    key=("erasure_id", "recorded_at"),
 )

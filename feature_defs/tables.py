@@ -6,7 +6,7 @@ from feature_defs.features import ITEM_FEATURES, USER_FEATURES
 from feature_defs.interactions import INTERACTIONS, ITEM_PLAYS, LABELS
 from feature_defs.items import ITEM_TEXT_VECTORS, ITEMS
 from feature_defs.recommendations import RECOMMENDATIONS
-from feature_defs.record import DECISIONS, EVALUATIONS, QUARANTINE, RUNS, STEPS
+from feature_defs.record import DECISIONS, ERASURES, EVALUATIONS, QUARANTINE, RUNS, STEPS
 from feature_defs.users import PROTECTED_ATTRIBUTES, USER_STATE, USERS
 
 WAREHOUSE_TABLES: tuple[Table, ...] = (EVENTS, ITEMS, USERS, PROTECTED_ATTRIBUTES, ANSWERS)
@@ -27,6 +27,7 @@ LAKE_TABLES: tuple[Table, ...] = (
     EVALUATIONS,
     DECISIONS,
     QUARANTINE,
+    ERASURES,
 )
 STORE_TABLES: tuple[Table, ...] = (USER_STATE,)
 ALL_TABLES: tuple[Table, ...] = tuple(

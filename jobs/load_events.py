@@ -4,15 +4,18 @@ Moves the sealed segments of the spool (`MARQUEE_SPOOL`) into the warehouse, eac
 the transaction of its rows, and it is removed afterwards; killed in between, the next run only removes it. Events get
 run, slot and propensity from the answer of the same request. A segment whose writer is gone is taken up as well. What
 cannot be taken, a torn tail or rows that break a critical rule, is counted, and its segment is kept beside the others
-with the ending .kept.
+with the ending .kept. Records of users whose erasure was asked for are dropped before anything else.
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
 from feature_defs.events import ANSWERS, EVENTS
 from pipelines.command_line import run
+from pipelines.erasure import erased_users
+from pipelines.lake import Lake
 from pipelines.settings import read_settings
 from pipelines.spool import Answer, EventRecord, Segment, seal_orphans, sealed_segments
 from pipelines.warehouse.admission import sound_rows
@@ -29,16 +32,22 @@ def main() -> None:
     counts = {"segments": len(segments), "orphans": orphan_count, "kept": 0, "torn_bytes": 0, "refused": 0}
     counts |= dict.fromkeys(TakenUp.__dataclass_fields__, 0)
     if segments:
+        erased = erased_users(Lake(settings.lake, settings.lake_options))
         password = settings.snowflake_password.get_secret_value()
         with open_for_loading(settings.warehouse, password) as warehouse:
             for segment in segments:
-                for name, count in take_up(segment, warehouse).items():
+                for name, count in take_up(segment, warehouse, erased).items():
                     counts[name] += count
     print(json.dumps(counts))
 
 
-def take_up(segment: Segment, warehouse: LoadableWarehouse) -> dict[str, int]:
-    """Move one segment into the warehouse, then remove it, or keep it where some of it could not be taken."""
+def take_up(segment: Segment, warehouse: LoadableWarehouse, erased: Collection[int] = ()) -> dict[str, int]:
+    """Move one segment into the warehouse, then remove it, or keep it where some of it could not be taken.
+
+    Records of `erased` users are taken out of the segment first, so that they are not kept either.
+    """
+    if dropped := segment.without(erased).total():
+        print(f"{segment.path}: {dropped:,} records of erased users were dropped", flush=True)
     records = list(segment)
     all_answers = answer_rows([record for record in records if isinstance(record, Answer)])
     all_events = event_rows([record for record in records if isinstance(record, EventRecord)])

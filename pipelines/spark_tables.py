@@ -5,9 +5,6 @@ It writes to a staging folder beside the lake, which the lake then reads back, c
 checked is ever in a table, and neither side holds all rows in memory.
 """
 
-import shutil
-import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -21,9 +18,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from feature_defs.declarations import Table
 from pipelines.arrow_schemas import arrow_schema
-from pipelines.errors import UnavailableError
 from pipelines.lake import Lake
 from pipelines.spark_schemas import spark_schema
+from pipelines.staging import staging
+from pipelines.suppressed_rows import is_of_users
 
 _BATCH_ROWS = 256 * 1024
 
@@ -39,14 +37,19 @@ def read_table(
 ) -> DataFrame:
     """The rows of a range of days, of a pinned version or the newest: the declared columns and `day`.
 
-    A table that was never written, or not on those days, has no rows.
+    A table that was never written, or not on those days, has no rows. Users whose erasure was asked for have none.
     """
     files = lake.files(table, first_day, last_day, version=version)
     schema = spark_schema(table)
     if not files:
         return spark.createDataFrame([], schema)
     root = _for_spark(lake.uri(table))
-    return spark.read.schema(schema).option("basePath", root).parquet(*map(_for_spark, files))
+    rows = spark.read.schema(schema).option("basePath", root).parquet(*map(_for_spark, files))
+    erased = lake.erased_users() if is_of_users(table) else ()
+    if not len(erased):
+        return rows
+    # As text: a literal each would be a call each into the JVM, and rows that come from Python a job of their own.
+    return rows.where(f"user_id NOT IN ({', '.join(map(str, erased))})")
 
 
 @contextmanager
@@ -66,8 +69,8 @@ def sorted_rows(frame: DataFrame, table: Table, lake: Lake) -> Iterator[pa.Recor
     """
     columns = [*table.names, "day"]
     order = ", ".join(f'"{name}" ASC NULLS LAST' for name in ("day", *table.key))
-    with _staging(lake) as (system, path, uri), duckdb.connect() as engine:
-        frame.select(*columns).write.mode("overwrite").parquet(uri)
+    with staging(lake) as (system, path, uri), duckdb.connect() as engine:
+        frame.select(*columns).write.mode("overwrite").parquet(_for_spark(uri))
         engine.execute("SET TimeZone = 'UTC'")
         engine.execute("SET memory_limit = '1GB'")
         engine.register("rows", _parts(system, path, table))
@@ -85,30 +88,6 @@ def _parts(system: pafs.FileSystem, path: str, table: Table) -> ds.Dataset:
         ]
     )
     return ds.dataset(files, schema=schema, filesystem=system, format=parquet)
-
-
-@contextmanager
-def _staging(lake: Lake) -> Iterator[tuple[pafs.FileSystem, str, str]]:
-    """A fresh folder beside the lake: Arrow's file system, the path in it, and the name Spark knows it by."""
-    if "://" in lake.root:
-        system, root = lake.file_system()
-        name = f"-staging/{uuid.uuid4().hex}"
-        uri, path = lake.root.rstrip("/") + name, root + name
-        try:
-            yield system, path, _for_spark(uri)
-        finally:
-            system.delete_dir(path)
-        return
-    beside = Path(lake.root).absolute().parent
-    try:
-        beside.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix=".staging-", dir=beside)
-    except OSError as error:
-        raise UnavailableError(f"cannot write beside the lake in {beside}: {error.strerror}") from error
-    try:
-        yield pafs.LocalFileSystem(), folder, folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _for_spark(uri: str) -> str:

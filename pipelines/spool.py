@@ -16,8 +16,8 @@ import socket
 import struct
 import time
 import zlib
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +27,9 @@ from pipelines.errors import DataError, UnavailableError
 
 _SIGNATURE = b"MRQSPL01"
 _FRAME = struct.Struct("<II")
-_OPEN, _SEALED, _KEPT = ".open", ".sealed", ".kept"
+_OPEN, _SEALED, _KEPT, _REWRITTEN = ".open", ".sealed", ".kept", ".rewritten"
+# A rewriting takes seconds: what is older was left by a process that was killed.
+_STALE_SECONDS = 3600.0
 
 
 class AnsweredItem(msgspec.Struct, frozen=True):
@@ -205,6 +207,38 @@ class Segment:
             start += _FRAME.size + len(payload)
         self.torn_byte_count = len(data) - start
 
+    def without(self, user_ids: Collection[int]) -> Counter[int]:
+        """Write the segment anew without the records of these users, in one step; the others stay byte by byte.
+
+        A torn tail goes with them if it names one of them. A segment that holds none of them is left alone. Should
+        somebody take up and delete the segment meanwhile, it is there again, and is known by its name.
+
+        Returns:
+            How many records each of them had.
+
+        Raises:
+            DataError, UnavailableError: as when it is read.
+        """
+        users, counts = frozenset(user_ids), Counter[int]()
+        data = self.path.read_bytes() if users else b""
+        frames, start = [data[: len(_SIGNATURE)]], min(len(_SIGNATURE), len(data))
+        for record in self if users else ():
+            payload = _payload(data, start) or b""
+            end = start + _FRAME.size + len(payload)
+            if record.user_id in users:
+                counts[record.user_id] += 1
+            else:
+                frames.append(data[start:end])
+            start = end
+        tail = data[start:]
+        torn = [user for user in users if b"\xa7user_id" + msgspec.msgpack.encode(user) in tail] if tail else []
+        if not torn:
+            frames.append(tail)
+        counts.update(torn)
+        if counts:
+            _replace(self.path, b"".join(frames))
+        return counts
+
     def remove(self) -> None:
         """Delete the segment: all of it is elsewhere."""
         self.path.unlink()
@@ -243,6 +277,48 @@ def seal_orphans(folder: Path) -> int:
 def sealed_segments(folder: Path) -> list[Segment]:
     """The sealed segments of a folder, oldest first; none if there is no folder."""
     return [Segment(path) for path in sorted(folder.glob(f"*{_SEALED}"))]
+
+
+def kept_segments(folder: Path) -> list[Segment]:
+    """The segments that were set aside for a person, oldest first."""
+    return [Segment(path) for path in sorted(folder.glob(f"*{_KEPT}"))]
+
+
+def records_being_written(folder: Path, user_ids: Collection[int]) -> Counter[int]:
+    """How many records of these users lie in segments that living writers have open, and nobody else may change."""
+    users, counts = frozenset(user_ids), Counter[int]()
+    for path in sorted(folder.glob(f"*{_OPEN}")) if users else ():
+        try:
+            counts.update(record.user_id for record in Segment(path) if record.user_id in users)
+        except UnavailableError:
+            if path.exists():  # and was not sealed since we looked
+                raise
+    return counts
+
+
+def remove_unfinished(folder: Path) -> int:
+    """Delete what a process that was killed while it rewrote a segment left behind. Returns how many files."""
+    count = 0
+    for path in folder.glob(f"*{_REWRITTEN}"):
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
+            count += 1
+    return count
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Give a file another content, at once and for good."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_REWRITTEN}")
+    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+    fresh.replace(path)
+    _sync_folder(path.parent)
 
 
 def _payload(data: bytes, start: int) -> bytes | None:

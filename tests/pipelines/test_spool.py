@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from pipelines import spool
 from pipelines.errors import DataError, UnavailableError
-from pipelines.spool import Answer, AnsweredItem, EventRecord, Segment, Spool, seal_orphans, sealed_segments
+from pipelines.spool import (
+    Answer,
+    AnsweredItem,
+    EventRecord,
+    Segment,
+    Spool,
+    records_being_written,
+    remove_unfinished,
+    seal_orphans,
+    sealed_segments,
+)
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123_456, tzinfo=UTC)
 ANSWER = Answer("r", NOON, 1, None, "trending", [AnsweredItem(0, 2, 1.5, 0.5), AnsweredItem(1, 3, None, None)])
@@ -190,3 +200,56 @@ def test_a_kept_segment_is_not_read_again_and_a_removed_one_is_gone(tmp_path) ->
     second.remove()
     assert sealed_segments(tmp_path) == []
     assert names(tmp_path) == [".kept"]
+
+
+def _event(number: int, user: int) -> EventRecord:
+    now = datetime.now(UTC)
+    return EventRecord(f"e{number}", None, user, 1, "click", now, now)
+
+
+def test_a_segment_without_a_user_holds_all_others_byte_by_byte(tmp_path):
+    writer = Spool(tmp_path)
+    for number, user in enumerate((7, 8, 7, 9)):
+        writer.append(_event(number, user))
+    writer.close()
+    [segment] = sealed_segments(tmp_path)
+    before = list(segment)
+    assert segment.without({7, 10}) == {7: 2}
+    assert list(segment) == [record for record in before if record.user_id != 7]
+    assert segment.torn_byte_count == 0
+    assert segment.without({7}) == {}
+    assert [path.suffix for path in tmp_path.iterdir()] == [".sealed"]
+
+
+@pytest.mark.parametrize(("user", "is_left"), [(7, False), (8, True)])
+def test_a_torn_tail_goes_with_the_user_whom_it_names(tmp_path, user, is_left):
+    writer = Spool(tmp_path)
+    for number, owner in enumerate((9, user)):
+        writer.append(_event(number, owner))
+    writer.close()
+    [segment] = sealed_segments(tmp_path)
+    segment.path.write_bytes(segment.path.read_bytes()[:-3])
+    assert segment.without({7}) == ({} if is_left else {7: 1})
+    assert [record.user_id for record in segment] == [9]
+    assert (segment.torn_byte_count > 0) == is_left
+
+
+def test_of_a_segment_that_is_being_written_the_records_are_counted_and_left(tmp_path):
+    writer = Spool(tmp_path)
+    writer.append(_event(1, 7))
+    writer.flush()
+    [path] = tmp_path.glob("*.open")
+    before = path.read_bytes()
+    assert records_being_written(tmp_path, {7, 8}) == {7: 1}
+    assert path.read_bytes() == before
+    writer.close()
+    assert records_being_written(tmp_path, {7}) == {}
+
+
+def test_what_a_killed_rewriting_left_is_removed_after_an_hour(tmp_path):
+    fresh, stale = tmp_path / "a.sealed.0.rewritten", tmp_path / "b.sealed.0.rewritten"
+    for path in (fresh, stale):
+        path.write_bytes(b"some")
+    os.utime(stale, (0, 0))
+    assert remove_unfinished(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == [fresh]
