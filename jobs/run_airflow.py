@@ -12,11 +12,12 @@ from pipelines.command_line import run
 from pipelines.settings import read_settings
 
 
-def main(port: int = 8081) -> None:
-    """Serve Airflow's page on 127.0.0.1 and run the DAGs by their schedules; they start out paused.
+def main(port: int = 8081, host: str = "127.0.0.1") -> None:
+    """Serve Airflow's page and run the DAGs by their schedules; they start out paused.
 
     Args:
         port: of the page and the API.
+        host: to listen on; whoever reaches it is an administrator, so that another one belongs in a container only.
     """
     settings = read_settings()
     home = settings.home / "airflow"
@@ -27,7 +28,7 @@ def main(port: int = 8081) -> None:
     root = Path(__file__).resolve().parents[1]
     print(f"starting Airflow in {home} (half a minute)", flush=True)
     airflow = airflow_runs.start(
-        home, root, python=Path(sys.executable), port=port, environment=environment, schedule=True
+        home, root, python=Path(sys.executable), port=port, host=host, environment=environment, schedule=True
     )
     try:
         print(f"Airflow is at {airflow.url}; Ctrl-C ends it", flush=True)

@@ -59,9 +59,16 @@ class RunsFailedError(UnavailableError):
 
 
 def start(
-    home: Path, root: Path, *, python: Path, port: int, environment: Mapping[str, str], schedule: bool
+    home: Path,
+    root: Path,
+    *,
+    python: Path,
+    port: int,
+    environment: Mapping[str, str],
+    schedule: bool,
+    host: str = _HOST,
 ) -> LocalAirflow:
-    """Start a scheduler, a DAG processor and an API server on loopback, and wait until all three are healthy.
+    """Start a scheduler, a DAG processor and an API server, and wait until all three are healthy.
 
     Args:
         home: Airflow's own folder (database, logs, generated secrets); made if missing, kept.
@@ -70,16 +77,17 @@ def start(
         port: of the web page and the API; nothing else listens.
         environment: what the servers and the tasks inherit.
         schedule: whether DAGs run by the clock once unpaused; without it only what is asked for runs.
+        host: what the page and the API listen on: loopback, or all of a container.
 
     Raises:
         UnavailableError: if the port is taken, the database cannot be made, or a server does not come up.
     """
-    refuse_a_taken_port("Airflow", port, host=_HOST)
+    refuse_a_taken_port("Airflow", port, host=host)
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(f"Airflow's folder {home} cannot be made: {error.strerror}") from None
-    variables = {**environment, **_settings(home.absolute(), root.absolute(), python, port, schedule)}
+    variables = {**environment, **_settings(home.absolute(), root.absolute(), python, host, port, schedule)}
     logs = home.absolute() / "server_logs"
 
     def server(name: str, *arguments: str) -> LocalServer:
@@ -204,7 +212,7 @@ def refuse_a_dead_server(airflow: LocalAirflow) -> None:
             raise UnavailableError(f"{server.name} ended with exit code {server.process.returncode}; see {server.log}")
 
 
-def _settings(home: Path, root: Path, python: Path, port: int, schedule: bool) -> dict[str, str]:
+def _settings(home: Path, root: Path, python: Path, host: str, port: int, schedule: bool) -> dict[str, str]:
     """Airflow's settings as environment variables; each has its reason."""
     url = f"http://{_HOST}:{port}"
     sections: dict[str, dict[str, object]] = {
@@ -220,7 +228,7 @@ def _settings(home: Path, root: Path, python: Path, port: int, schedule: bool) -
             # On loopback whoever can reach the port can start the jobs by hand anyway.
             "simple_auth_manager_all_admins": True,
         },
-        "api": {"host": _HOST, "port": port, "base_url": url, "workers": 1},
+        "api": {"host": host, "port": port, "base_url": url, "workers": 1},
         "database": {"sql_alchemy_conn": f"sqlite:///{home}/airflow.db"},
         "logging": {"base_log_folder": home / "logs"},
         # How long a task's process lingers after its end (5 seconds unless said), holding its slot.
