@@ -10,6 +10,7 @@ from pipelines import crash_points
 from pipelines.catalogue import read_catalogue
 from pipelines.command_line import run, say
 from pipelines.days import end_of
+from pipelines.erasure import forget_again
 from pipelines.errors import RefusedError
 from pipelines.histories import read_popularity
 from pipelines.lake import Lake
@@ -35,6 +36,8 @@ def main(day: date, publish: bool = True, allow_older: bool = False, keep: int =
     this_run = run_of(lake, day)
     with step(lake, this_run, "publish_recommendations") as work, open_store(settings.list_places) as store:
         manifest = _committed(store, this_run)
+        # Who was erased while this night ran may have been written after it was told to the store.
+        forget_again(lake, store)
         if manifest is None:
             trending = pack_trending(read_popularity(lake, day), read_catalogue(lake, day).eligible, end_of(day))
             store.put_trending(this_run.run_id, this_run.attempt, trending)
@@ -47,6 +50,7 @@ def main(day: date, publish: bool = True, allow_older: bool = False, keep: int =
         work.counts = {**manifest, "is_live": False}
         if publish:
             live = store.live()
+            forget_again(lake, store)
             crash_points.passing("publication.before_pointer")
             try:
                 store.go_live(this_run.run_id, this_run.attempt, allow_older=allow_older)
