@@ -76,6 +76,8 @@ class RedisStore:
         place = parse_redis_address(address)
         self._name = f"the Redis store {place}"
         self._expiry_seconds = expiry_days * _DAY_SECONDS
+        # All that we send may be sent again.
+        self._retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), _TRIES_MORE)
         self._client = redis.Redis(
             place.host,
             place.port,
@@ -84,8 +86,7 @@ class RedisStore:
             password=password or None,
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_ANSWER_SECONDS,
-            # All that we send may be sent again.
-            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), _TRIES_MORE),
+            retry=self._retry,
         )
 
     def __enter__(self) -> "RedisStore":
@@ -117,7 +118,7 @@ class RedisStore:
             if tallies:
                 self._begin(run_id, attempt)
             notes = (
-                ("RPUSH", users, array("q", _checked_users(turn)).tobytes()),
+                ("HSET", users, len(tallies), array("q", _checked_users(turn)).tobytes()),
                 ("EXPIRE", users, self._expiry_seconds),
             )
             tallies.append(self._put(attempt, turn, notes))
@@ -275,18 +276,37 @@ class RedisStore:
 
     def _put(self, attempt: int, turn: Sequence[tuple[int, bytes]], notes: Iterable[tuple[Any, ...]]) -> Tally:
         """Write lists, and first what is noted about them."""
-        expiry = self._expiry_seconds
-        writes: list[tuple[Any, ...]] = [
-            ("SET", keys.list_key(attempt, user_id), data, "EX", expiry) for user_id, data in turn
-        ]
-        self._do_all([*notes, *writes])
+        self._do_all([*notes])
+        # Packed here: the client's own way costs five times as much a command, more than all else that a list takes.
+        expiry = b"%d" % self._expiry_seconds
+        end = b"\r\n$2\r\nEX\r\n$%d\r\n%b\r\n" % (len(expiry), expiry)
+        packed = []
+        for user_id, data in turn:
+            key = keys.list_key(attempt, user_id)
+            packed.append(b"*5\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b%b" % (len(key), key, len(data), data, end))
+        with self._in_words():
+            self._retry.call_with_retry(lambda: self._send(b"".join(packed), len(packed)), lambda _: None)
         return Tally(len(turn), sum(checksum(user_id, data) for user_id, data in turn) % 2**64)
+
+    def _send(self, packed: bytes, count: int) -> None:
+        """Send so many packed commands together and read as many answers, none of which may be an error."""
+        connection = self._client.connection_pool.get_connection()
+        try:
+            connection.send_packed_command([packed])  # type: ignore[no-untyped-call]
+            for _ in range(count):
+                connection.read_response()
+        except BaseException:
+            # What it has still to say belongs to nobody any more.
+            connection.disconnect()  # type: ignore[no-untyped-call]
+            raise
+        finally:
+            self._client.connection_pool.release(connection)
 
     def _users(self, attempt: int, writing: bytes) -> Iterator[Sequence[int]]:
         """Whose lists one writing of a part wrote, a turn at a time."""
         key = keys.users_key(attempt, writing)
-        for number in range(self._do("LLEN", key)):
-            yield array("q", self._do("LINDEX", key, number) or b"")
+        for number in range(self._do("HLEN", key)):
+            yield array("q", self._do("HGET", key, number) or b"")
 
     def _read(self, attempt: int, users: Sequence[int]) -> list[tuple[int, bytes]]:
         """Those of these users' lists that are there."""
