@@ -36,6 +36,7 @@ from pipelines.stores.interface import (
     sum_of,
 )
 from pipelines.stores.places import Places
+from pipelines.stores.retention import kept, runs_gone
 from pipelines.stores.user_state import FORGOTTEN, NOBODY, Stated, UserState
 
 _CONCURRENCY = 256
@@ -365,7 +366,11 @@ class CassandraStore:
         """See `ListStore`: here runs are only marked; their lists expire."""
         with self._in_words():
             attempts = self._recent_attempts()
-            doomed = [row for row in attempts if row.attempt not in _kept(attempts, self._live_attempts(), keep)]
+            runs = {row.attempt: row.run_id for row in attempts}
+            newest = {row.run_id: row.newest for row in attempts}
+            committed = [row.attempt for row in attempts if row.manifest is not None]
+            staying = kept(runs, newest, committed, self._live_attempts(), keep)
+            doomed = [row for row in attempts if row.attempt not in staying]
             dropped = {row.attempt for row in doomed if self._drop(row)}
             # Somebody may have taken one live meanwhile; who does that looks here in turn (`_take_back_if_dropped`).
             live = self._live_attempts()
@@ -373,8 +378,7 @@ class CassandraStore:
                 if row.attempt in dropped and row.attempt in live:
                     self._take_back_if_dropped(row.run_id, row.attempt)
                     dropped.remove(row.attempt)
-        left = {row.run_id for row in attempts if row.attempt not in dropped}
-        return sorted({row.run_id for row in attempts if row.attempt in dropped} - left)
+        return runs_gone(runs, dropped)
 
     def _next_epoch(self) -> int:
         for _ in self._turns("a new attempt cannot be numbered"):
@@ -544,21 +548,6 @@ class CassandraStore:
     def _in_words(self) -> Iterator[None]:
         with in_words(self._address):
             yield
-
-
-def _kept(attempts: list[_Attempt], live: set[int], keep: int) -> set[int]:
-    """The attempts that retention leaves alone."""
-    # What is newer than all that is live may be about to go live, unless it was overtaken.
-    being_written = {
-        row.attempt for row in attempts if row.attempt > max(live, default=0) and row.newest == row.attempt
-    }
-    committed = {row.run_id: row.attempt for row in sorted(attempts, key=_number) if row.manifest is not None}
-    newest_runs = sorted(committed, key=lambda run_id: (run_day(run_id), committed[run_id]), reverse=True)[:keep]
-    return live | being_written | {committed[run_id] for run_id in newest_runs}
-
-
-def _number(row: _Attempt) -> int:
-    return row.attempt
 
 
 def _live(row: Any) -> Live | None:
