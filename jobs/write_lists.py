@@ -37,7 +37,7 @@ def main(day: date, shard: str = "0/1") -> None:
     lake = Lake(settings.lake, settings.lake_options)
     this_run = run_of(lake, day)
     last_step(lake, this_run, "score_users", shard)
-    with step(lake, this_run, "write_lists", shard) as work, open_store(settings.list_places) as store:
+    with open_store(settings.list_places) as store, step(lake, this_run, "write_lists", shard) as work:
         work.reads = {RECOMMENDATIONS.name: lake.version(RECOMMENDATIONS) or 0}
         stored = stored_lists(lake, day, this_run.run_id, shard)
         checked = check_places(stored, f"the lists of {day}, part {shard}")
