@@ -87,7 +87,7 @@ def start(
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(f"Airflow's folder {home} cannot be made: {error.strerror}") from None
-    variables = {**environment, **_settings(home.absolute(), root.absolute(), python, host, port, schedule)}
+    variables = {**environment, **_settings(home.absolute(), root.absolute(), python, port, schedule, host)}
     logs = home.absolute() / "server_logs"
 
     def server(name: str, *arguments: str) -> LocalServer:
@@ -212,7 +212,7 @@ def refuse_a_dead_server(airflow: LocalAirflow) -> None:
             raise UnavailableError(f"{server.name} ended with exit code {server.process.returncode}; see {server.log}")
 
 
-def _settings(home: Path, root: Path, python: Path, host: str, port: int, schedule: bool) -> dict[str, str]:
+def _settings(home: Path, root: Path, python: Path, port: int, schedule: bool, host: str = _HOST) -> dict[str, str]:
     """Airflow's settings as environment variables; each has its reason."""
     url = f"http://{_HOST}:{port}"
     sections: dict[str, dict[str, object]] = {
