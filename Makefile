@@ -65,10 +65,10 @@ serve: setup ## The endpoint at http://127.0.0.1:8080 (MARQUEE_PORT=...), until 
 	@exec $(BIN)/python -m jobs.serve_lookup
 
 test: setup .cassandra/installed ## Every test, real servers included
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup .cassandra/installed ## The tests that take seconds
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 AIRFLOW_PORT ?= 8081
 airflow: setup ## Airflow with our DAGs at http://127.0.0.1:8081 (AIRFLOW_PORT=...), until Ctrl-C

@@ -4,6 +4,7 @@ server of the Redis protocol for all tests of a run.
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 
@@ -24,6 +25,12 @@ if not hasattr(sys.modules["__main__"], "__file__"):
 _numbers = count(1)
 # A change of schema is slow where two cores are busy with tests.
 _SCHEMA_SECONDS = 60
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker is left with a long one when the others are done."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: slow[item.path] == 0)
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +84,13 @@ def redis_database(redis_server) -> Iterator[int]:
         client.flushdb()
         yield number
         client.flushdb()
+
+
+@pytest.fixture
+def redis_client(redis_server, redis_database) -> Iterator[redis.Redis]:
+    """A connection to that database, to look behind a store."""
+    with redis.Redis(redis_server.host, redis_server.port, redis_database) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

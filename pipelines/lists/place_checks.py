@@ -99,7 +99,7 @@ def _keeps_rules(field: Field, column: pa.Array) -> bool:
                     and bool(values.max() <= (np.inf if high is None else high))
                 )
             case _:
-                raise NotImplementedError(f"a place is not held against {rule}")
+                raise TypeError(f"{rule} is not a rule that places are held against")
         if not is_kept:
             return False
     return True

@@ -17,6 +17,7 @@ from cassandra.query import PreparedStatement
 
 from pipelines.errors import UnavailableError
 from pipelines.stores.cassandra_session import LOOKUP, connect, in_words, parse_address, sentence
+from pipelines.stores.cassandra_statements import STATEMENTS
 from pipelines.stores.interface import Live
 from pipelines.stores.places import Places
 from pipelines.stores.reads import OfUser
@@ -141,8 +142,8 @@ def _connect(places: Places) -> _Open:
     cluster, session = connect(places)
     try:
         with in_words(parse_address(places.lists)):
-            live = session.prepare("SELECT run_id, attempt, move, moved_at FROM pointers WHERE surface = ?")
-            trending = session.prepare("SELECT trending FROM attempts WHERE run_id = ? AND attempt = ?")
+            live = session.prepare(STATEMENTS["pointer"])
+            trending = session.prepare(STATEMENTS["trending"])
             # Seldom read, in the background: a replica that was away must not answer for the others.
             live.consistency_level = trending.consistency_level = ConsistencyLevel.LOCAL_QUORUM
             return _Open(
@@ -150,8 +151,8 @@ def _connect(places: Places) -> _Open:
                 session,
                 live,
                 trending,
-                session.prepare("SELECT data FROM lists WHERE attempt = ? AND user_id = ?"),
-                session.prepare("SELECT state, version FROM user_states WHERE user_id = ?"),
+                session.prepare(STATEMENTS["list"]),
+                session.prepare(STATEMENTS["state"]),
             )
     except BaseException:
         cluster.shutdown()

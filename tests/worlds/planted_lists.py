@@ -25,8 +25,9 @@ NOBODYS_ID = 10**6
 
 
 @cache
-def a_list(run_id: str, user_id: int) -> bytes:
-    rng = random.Random(f"{run_id}/{user_id}")
+def a_list(run_id: str, user_id: int, seed: int = 0) -> bytes:
+    """A function of its arguments alone, in whatever process."""
+    rng = random.Random(f"{seed}/{run_id}/{user_id}")
     count = rng.randint(1, 40)
     return pack(
         item_ids=rng.sample(range(1, 10_000), count),
@@ -34,7 +35,7 @@ def a_list(run_id: str, user_id: int) -> bytes:
         sources=[2] * count,
         reasons=[rng.choice([0, 255]) for _ in range(count)],
         history=[rng.randint(1, 10_000)],
-        vector=[0.5] * 8,
+        vector=[rng.random()] * 8,
         generated_at=datetime(2026, 2, 1, tzinfo=UTC),
     )
 

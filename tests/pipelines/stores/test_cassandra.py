@@ -23,11 +23,8 @@ USERS = range(1, 41)
 
 
 @pytest.fixture
-def places(cassandra_server, keyspace):
-    server = cassandra_server
-    return Places(
-        f"cassandra://{server.user}@{server.host}:{server.port}/{keyspace}", cassandra_password=server.password
-    )
+def places(places):
+    return dataclasses.replace(places, cache="")
 
 
 @pytest.fixture

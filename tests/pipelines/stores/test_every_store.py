@@ -11,14 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
+from planted_lists import a_list
 
 from pipelines.errors import DataError, RefusedError, UsageError
-from pipelines.lists.codec import pack, unpack
+from pipelines.lists.codec import unpack
 from pipelines.stores.embedded import EmbeddedStore
 from pipelines.stores.interface import ListStore, Tally, checksum, run_day, sum_of, tally_of
 from pipelines.stores.open import open_store
@@ -83,22 +82,6 @@ def store(kind):
     store.close()
 
 
-@cache
-def a_list(run_id, user_id, seed=0):
-    """A function of its arguments alone, in whatever process."""
-    rng = random.Random(f"{seed}/{run_id}/{user_id}")
-    count = rng.randint(1, 40)
-    return pack(
-        item_ids=rng.sample(range(1, 10_000), count),
-        scores=sorted((rng.random() for _ in range(count)), reverse=True),
-        sources=[2] * count,
-        reasons=[rng.choice([0, 255]) for _ in range(count)],
-        history=[rng.randint(1, 10_000)],
-        vector=np.full(8, rng.random()),
-        generated_at=datetime(2026, 2, 1, tzinfo=UTC),
-    )
-
-
 def trending(run_id):
     return a_list(run_id, 0)
 
@@ -129,7 +112,8 @@ def is_served_whole(store, run_id, users=USERS):
 
 def elsewhere(kind, work):
     """Another process that opens the store and does this; it can make lists as we do."""
-    source = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    here = Path(__file__).parent
+    source = f"import sys\nsys.path[:0] = {[str(here), str(here.parents[1] / 'worlds')]!r}\n"
     source += f"from test_every_store import *\n{kind.source}{work}"
     return subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
 

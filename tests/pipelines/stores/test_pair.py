@@ -38,12 +38,6 @@ def pair(durable, hot):
 
 
 @pytest.fixture
-def client(redis_server, redis_database):
-    with redis.Redis(redis_server.host, redis_server.port, redis_database) as client:
-        yield client
-
-
-@pytest.fixture
 def lost_server(tmp_path):
     server = start_redis(tmp_path / "redis", port=free_port(), memory="64mb")
     yield server
@@ -110,25 +104,25 @@ def test_states_and_erasures_reach_both_stores(pair, durable, hot):
         assert store.live_list(7).user_list is None
 
 
-def test_the_copy_gets_no_list_of_who_was_forgotten_before_or_meanwhile(pair, durable, hot, client):
+def test_the_copy_gets_no_list_of_who_was_forgotten_before_or_meanwhile(pair, durable, hot, redis_client):
     pair.forget_user(7)
 
     def writing():
         for user_id, data in lists_of(TODAY):
             if user_id == 300:
                 durable.forget_user(8)
-                client.flushdb()
+                redis_client.flushdb()
             yield user_id, data
 
     attempt = pair.open_attempt(TODAY)
     pair.put_many(TODAY, attempt, writing())
-    assert not client.keys("m:l:*:7")
-    assert not client.keys("m:l:*:8")
+    assert not redis_client.keys("m:l:*:7")
+    assert not redis_client.keys("m:l:*:8")
     assert hot.forgotten() >= {8}
-    assert client.exists(f"m:l:{attempt}:600")
+    assert redis_client.exists(f"m:l:{attempt}:600")
 
 
-def test_when_the_copy_is_emptied_in_the_midst_answers_are_right(pair, durable, hot, client):
+def test_when_the_copy_is_emptied_in_the_midst_answers_are_right(pair, durable, hot, redis_client):
     publish(pair, YESTERDAY)
     pair.put_state(7, UserState(is_opted_out=True), 0)
     pair.forget_user(8)
@@ -137,7 +131,7 @@ def test_when_the_copy_is_emptied_in_the_midst_answers_are_right(pair, durable, 
     def writing():
         for user_id, data in lists_of(TODAY):
             if user_id == 300:
-                client.flushdb()
+                redis_client.flushdb()
                 assert is_whole(pair, YESTERDAY, [1, 7, 9, 600])
                 assert pair.live_list(8).user_list is None
                 assert pair.state(7) == (UserState(is_opted_out=True), 1)
@@ -151,7 +145,7 @@ def test_when_the_copy_is_emptied_in_the_midst_answers_are_right(pair, durable, 
     pair.go_live(TODAY, attempt)
     others = [user_id for user_id in USERS if user_id != 8]
     assert is_whole(pair, TODAY, others)
-    client.flushdb()
+    redis_client.flushdb()
     assert rebuild(durable, hot)
     assert is_whole(hot, TODAY, others)
     assert hot.state(7) == (UserState(is_opted_out=True), 1)
@@ -206,9 +200,9 @@ def test_a_copy_that_hangs_does_not_hold_a_publication_up_for_long(durable, lost
     monkeypatch.setattr("pipelines.stores.redis._ANSWER_SECONDS", 0.5)
     with (
         RedisStore(lost_server.address, expiry_days=3) as hot,
-        redis.Redis(lost_server.host, lost_server.port) as client,
+        redis.Redis(lost_server.host, lost_server.port) as redis_client,
     ):
-        client.client_pause(60_000)
+        redis_client.client_pause(60_000)
         started = time.monotonic()
         pair = PairStore(durable, hot)
         publish(pair, TODAY)

@@ -28,12 +28,6 @@ def store(address):
 
 
 @pytest.fixture
-def client(redis_server, redis_database):
-    with redis.Redis(redis_server.host, redis_server.port, redis_database) as client:
-        yield client
-
-
-@pytest.fixture
 def small_server(tmp_path):
     """One with room for 8 MB, which drops what expires when that is full."""
     server = start_redis(tmp_path / "redis", port=free_port(), memory="8mb")
@@ -121,9 +115,9 @@ def test_a_server_that_is_not_there_is_named_in_one_sentence(address, what):
 
 
 def test_a_wrong_password_or_database_is_named_in_one_sentence(small_server):
-    with redis.Redis(small_server.host, small_server.port) as client:
-        client.config_set("requirepass", "right")
-        client.acl_setuser("reader", enabled=True, passwords=["+right"], keys=["*"], commands=["+hget"])
+    with redis.Redis(small_server.host, small_server.port) as redis_client:
+        redis_client.config_set("requirepass", "right")
+        redis_client.acl_setuser("reader", enabled=True, passwords=["+right"], keys=["*"], commands=["+hget"])
     for address, password in (
         (small_server.address, ""),
         (small_server.address, "wrong"),
@@ -143,22 +137,22 @@ def test_a_wrong_password_or_database_is_named_in_one_sentence(small_server):
         assert publish(store).move == 1
 
 
-def test_lists_expire_and_what_decides_does_not(store, client):
+def test_lists_expire_and_what_decides_does_not(store, redis_client):
     store.put_state(7, UserState(is_opted_out=True), 0)
     store.forget_user(8)
     live = publish(store)
-    ends = {key: client.ttl(key) for key in client.scan_iter()}
+    ends = {key: redis_client.ttl(key) for key in redis_client.scan_iter()}
     expiring = {key for key, seconds in ends.items() if seconds >= 0}
     assert all(3 * DAY_SECONDS - 60 < ends[key] <= 3 * DAY_SECONDS for key in expiring)
     assert {key for key in ends if key.startswith(b"m:l:")} < expiring
     assert not expiring & {b"m:pointers", b"m:s:7", b"m:f:8", b"m:forgotten", b"m:t:%d" % live.attempt}
 
 
-def test_what_was_lost_is_missed_when_lists_are_read_back(store, client):
+def test_what_was_lost_is_missed_when_lists_are_read_back(store, redis_client):
     attempt = store.open_attempt(TODAY)
     assert store.put_many(TODAY, attempt, lists()) == store.tally(TODAY) == tally_of(lists())
-    client.delete(b"m:l:%d:7" % attempt)
-    client.set(b"m:l:%d:8" % attempt, b"changed")
+    redis_client.delete(b"m:l:%d:7" % attempt)
+    redis_client.set(b"m:l:%d:8" % attempt, b"changed")
     found = store.tally(TODAY)
     assert found.list_count == len(lists()) - 1
     assert found.checksum != tally_of(one for one in lists() if one[0] != 7).checksum
@@ -184,11 +178,11 @@ def test_a_copy_is_read_like_a_store(store):
     assert store.live_list(99) == (live, None, b"trending")
 
 
-def test_everything_in_a_copy_but_pointers_and_marks_expires(store, client):
+def test_everything_in_a_copy_but_pointers_and_marks_expires(store, redis_client):
     copy(store)
     store.copy_state(7, Stated(UserState(watched=(1,)), 4))
     store.mark_forgotten([8])
-    lasting = {key for key in client.scan_iter() if client.ttl(key) < 0}
+    lasting = {key for key in redis_client.scan_iter() if redis_client.ttl(key) < 0}
     assert lasting == {
         *(b"m:epoch", b"m:attempts", b"m:newest", b"m:written", b"m:pointers"),
         *(b"m:forgotten", b"m:f:8", b"m:s:8"),
@@ -207,10 +201,10 @@ def test_the_copy_of_a_pointer_never_moves_back(store):
     assert store.live() == rolled_back
 
 
-def test_the_copy_of_a_state_never_goes_back(store, client):
+def test_the_copy_of_a_state_never_goes_back(store, redis_client):
     newer, older = Stated(UserState(watched=(1, 2)), 2), Stated(UserState(watched=(1,)), 1)
     assert store.copy_state(7, NOBODY)
-    assert client.exists("m:s:7")
+    assert redis_client.exists("m:s:7")
     assert store.copy_state(7, newer)
     assert not store.copy_state(7, older)
     assert not store.copy_state(7, NOBODY)
@@ -218,7 +212,7 @@ def test_the_copy_of_a_state_never_goes_back(store, client):
     assert store.copy_state(7, newer)  # and its expiry begins anew
 
 
-def test_a_copied_erasure_removes_lists_and_state_and_stays(store, client):
+def test_a_copied_erasure_removes_lists_and_state_and_stays(store, redis_client):
     copy(store)
     store.copy_state(7, Stated(UserState(watched=(1,)), 4))
     store.mark_forgotten([7, 1000])
@@ -227,29 +221,29 @@ def test_a_copied_erasure_removes_lists_and_state_and_stays(store, client):
     assert store.forgotten() == {7, 9, 1000}
     for user_id in (7, 9):
         assert store.live_list(user_id).user_list is None
-        assert not client.exists(f"m:l:5:{user_id}")
+        assert not redis_client.exists(f"m:l:5:{user_id}")
         assert store.state(user_id).state == FORGOTTEN
         assert not store.copy_state(user_id, Stated(UserState(), 99))
     store.copy_lists(5, lists([7]))
     assert store.live_list(7).user_list is None
 
 
-def test_an_erasure_finds_lists_that_came_after_a_copy_was_lost(store, client):
+def test_an_erasure_finds_lists_that_came_after_a_copy_was_lost(store, redis_client):
     live = copy(store)
-    client.flushdb()
+    redis_client.flushdb()
     store.copy_pointer(HOME, live)
-    client.set("m:l:5:7", b"by whoever serves from it")
+    redis_client.set("m:l:5:7", b"by whoever serves from it")
     assert store.forget_user(7) == 1
-    assert not client.exists("m:l:5:7")
+    assert not redis_client.exists("m:l:5:7")
 
 
-def test_an_erasure_finds_lists_of_runs_that_were_dropped(store, client):
+def test_an_erasure_finds_lists_of_runs_that_were_dropped(store, redis_client):
     first = publish(store, YESTERDAY)
     publish(store, TODAY)
     assert store.drop_runs(keep=1) == [YESTERDAY]
-    assert client.exists(b"m:l:%d:7" % first.attempt)
+    assert redis_client.exists(b"m:l:%d:7" % first.attempt)
     assert store.forget_user(7) == 2
-    assert not client.keys("m:l:*:7")
+    assert not redis_client.keys("m:l:*:7")
 
 
 def test_attempts_opened_elsewhere_count(store):
@@ -271,19 +265,19 @@ def test_a_copied_list_of_no_user_is_refused(store):
     assert store.copy_lists(5, []) == Tally(0, 0)
 
 
-def test_scripts_are_known_again_after_a_restart(store, client):
+def test_scripts_are_known_again_after_a_restart(store, redis_client):
     publish(store, YESTERDAY)
-    client.script_flush()
+    redis_client.script_flush()
     assert publish(store, TODAY).move == 2
 
 
 def test_at_the_memory_limit_lists_give_way_and_the_pointer_stays(small_server):
-    with RedisStore(small_server.address, expiry_days=3) as hot, redis.Redis(port=small_server.port) as client:
+    with RedisStore(small_server.address, expiry_days=3) as hot, redis.Redis(port=small_server.port) as redis_client:
         live = copy(hot)
         hot.mark_forgotten([3])
         given = hot.copy_lists(6, lists(range(1, 8001)))
         assert given.list_count == 8000
-        assert client.info("stats")["evicted_keys"] > 1000
+        assert redis_client.info("stats")["evicted_keys"] > 1000
         assert hot.live() == live
         assert hot.forgotten() == {3}
         newer = Live(TODAY, 6, 4, NOW)
@@ -299,18 +293,18 @@ def test_a_store_of_its_own_that_lost_lists_at_its_memory_limit_is_found_out(sma
 
 
 def test_a_write_that_finds_no_room_says_so_in_one_sentence(small_server):
-    with RedisStore(small_server.address, expiry_days=3) as store, redis.Redis(port=small_server.port) as client:
+    with RedisStore(small_server.address, expiry_days=3) as store, redis.Redis(port=small_server.port) as redis_client:
         live = publish(store, YESTERDAY, range(1, 5))
         attempt = store.open_attempt(TODAY)
-        client.config_set("maxmemory-policy", "noeviction")
-        used = client.info("memory")["used_memory"]
+        redis_client.config_set("maxmemory-policy", "noeviction")
+        used = redis_client.info("memory")["used_memory"]
         for room, write in (
             (200_000, lambda: store.put_many(TODAY, attempt, lists(range(1, 8001)))),
             (200_000, lambda: store.copy_lists(attempt, lists(range(1, 8001)))),
             (-200_000, lambda: store.put_trending(TODAY, attempt, b"trending")),
             (-200_000, lambda: store.copy_pointer(HOME, Live(TODAY, attempt, 2, NOW))),
         ):
-            client.config_set("maxmemory", used + room)
+            redis_client.config_set("maxmemory", used + room)
             with pytest.raises(UnavailableError, match="is full: its memory limit is reached") as said:
                 write()
             assert len(str(said.value)) < 200
