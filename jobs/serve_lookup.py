@@ -22,8 +22,8 @@ from pipelines.errors import UnavailableError, UsageError
 from pipelines.serving.app import create_app
 from pipelines.settings import read_settings
 from pipelines.spool import Spool
-from pipelines.stores.open_lookup import check_places, open_lookup
-from pipelines.stores.places import Places
+from pipelines.stores.open_lookup import open_lookup
+from pipelines.stores.places import Places, check_addresses
 
 _DRAIN_SECONDS = 10
 _WATCH_SECONDS = 0.5
@@ -39,7 +39,7 @@ def main(workers: int = 1) -> None:
         raise UsageError(f"--workers is {workers}: at least one is needed")
     settings = read_settings()
     places = settings.list_places
-    check_places(places)
+    check_addresses(places)
     _check_address(settings.host, settings.port)
     server = Server(
         "marquee",

@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from pipelines.errors import UsageError
 from pipelines.stores.interface import ListStore
-from pipelines.stores.places import Places
-
-_KNOWN = "the path of a folder, cassandra://USER@HOST/KEYSPACE or redis://HOST/DATABASE"
+from pipelines.stores.places import Places, check_addresses
 
 
 def open_store(places: Places, *, is_reader: bool = False) -> ListStore:
@@ -20,11 +17,11 @@ def open_store(places: Places, *, is_reader: bool = False) -> ListStore:
         UsageError: if a setting is of no known form.
         UnavailableError: if the store cannot be opened.
     """
+    check_addresses(places)
     durable = _durable(places, is_reader=is_reader)
     if not places.cache:
         return durable
     try:
-        _check_scheme("MARQUEE_CACHE", places.cache, {"redis"})
         from pipelines.stores.pair import PairStore
         from pipelines.stores.redis import RedisStore
 
@@ -36,7 +33,6 @@ def open_store(places: Places, *, is_reader: bool = False) -> ListStore:
 
 
 def _durable(places: Places, *, is_reader: bool) -> ListStore:
-    _check_scheme("MARQUEE_LISTS", places.lists, {"cassandra", "redis", ""})
     if places.lists.startswith("cassandra://"):
         from pipelines.stores.cassandra import CassandraStore
 
@@ -48,9 +44,3 @@ def _durable(places: Places, *, is_reader: bool) -> ListStore:
     from pipelines.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(Path(places.lists), is_reader=is_reader)
-
-
-def _check_scheme(setting: str, place: str, known: set[str]) -> None:
-    scheme = place.partition("://")[0] if "://" in place else ""
-    if scheme not in known:
-        raise UsageError(f"the setting {setting} names {scheme or 'no'}://: it is {_KNOWN}")

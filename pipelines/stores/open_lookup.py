@@ -3,10 +3,9 @@
 from functools import partial
 from pathlib import Path
 
-from pipelines.errors import UsageError
 from pipelines.stores.hop import Hop
 from pipelines.stores.lookup import Lookup
-from pipelines.stores.places import Places
+from pipelines.stores.places import Places, check_addresses
 from pipelines.stores.reads import Copies, Reads
 
 _REDIS_SECONDS = 0.03
@@ -33,7 +32,7 @@ async def open_lookup(
     Raises:
         UsageError: if a setting is of no known form.
     """
-    check_places(places)
+    check_addresses(places)
     if "://" not in places.lists:
         from pipelines.stores.embedded import EmbeddedStore
         from pipelines.stores.embedded_lookup import EmbeddedLookup
@@ -63,29 +62,3 @@ async def open_lookup(
     lookup = PairLookup(durable, hot)
     await lookup.start()
     return lookup
-
-
-def check_places(places: Places) -> None:
-    """Are these settings such that a lookup can be opened?
-
-    Raises:
-        UsageError: names the setting that is wrong.
-    """
-    for setting, address, known in (
-        ("MARQUEE_LISTS", places.lists, ("cassandra", "redis", "")),
-        ("MARQUEE_CACHE", places.cache, ("redis", "")),
-    ):
-        scheme = address.partition("://")[0] if "://" in address else ""
-        if scheme not in known or (setting == "MARQUEE_CACHE" and address and not scheme):
-            raise UsageError(
-                f"the setting {setting} is {address!r}: it is "
-                "the path of a folder, cassandra://USER@HOST/KEYSPACE or redis://HOST/DATABASE"
-            )
-        if scheme == "cassandra":
-            from pipelines.stores.cassandra_session import parse_address
-
-            parse_address(address)
-        elif scheme == "redis":
-            from pipelines.stores.redis_address import parse_redis_address
-
-            parse_redis_address(address)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipelines.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Places:
@@ -28,3 +30,29 @@ class Places:
     # After which lists expire by themselves, in the durable store and in the hot copy.
     retention_days: int = 14
     cache_days: int = 3
+
+
+def check_addresses(places: Places) -> None:
+    """Are these addresses of a form that we know?
+
+    Raises:
+        UsageError: names the setting that is wrong.
+    """
+    for setting, address, known in (
+        ("MARQUEE_LISTS", places.lists, ("cassandra", "redis", "")),
+        ("MARQUEE_CACHE", places.cache, ("redis", "")),
+    ):
+        scheme = address.partition("://")[0] if "://" in address else ""
+        if scheme not in known or (setting == "MARQUEE_CACHE" and address and not scheme):
+            raise UsageError(
+                f"the setting {setting} is {address!r}: it is "
+                "the path of a folder, cassandra://USER@HOST/KEYSPACE or redis://HOST/DATABASE"
+            )
+        if scheme == "cassandra":
+            from pipelines.stores.cassandra_session import parse_address
+
+            parse_address(address)
+        elif scheme == "redis":
+            from pipelines.stores.redis_address import parse_redis_address
+
+            parse_redis_address(address)

@@ -8,27 +8,13 @@ from pipelines.stores.reads import OfUser
 from pipelines.stores.redis_address import parse_redis_address
 from pipelines.stores.redis_connection import RedisConnection
 from pipelines.stores.redis_keys import POINTERS, forgotten_key, list_key, state_key, trending_key
-from pipelines.stores.redis_scripts import COPY_POINTER, FORGET
+from pipelines.stores.redis_scripts import COPY_POINTER, FORGET, KEEP_USER
 from pipelines.stores.user_state import FORGOTTEN, NOBODY, Stated
 
 _DAY_SECONDS = 86400
 _LIVE = msgspec.json.Decoder(Live)
 _STATED = msgspec.json.Decoder(Stated)
 _FORGOTTEN = Stated(FORGOTTEN, 0)
-
-# ARGV: attempt, user, list or nothing, state, its version, seconds of expiry. Nothing of whoever was forgotten
-# meanwhile; and never a state that is older than the one that is there. An erasure must know of the attempt.
-_KEEP_USER = """
-if redis.call('EXISTS', 'm:f:' .. ARGV[2]) == 1 then return 0 end
-if ARGV[3] ~= '' then
-    redis.call('ZADD', 'm:written', 'GT', redis.call('TIME')[1], ARGV[1])
-    redis.call('SET', 'm:l:' .. ARGV[1] .. ':' .. ARGV[2], ARGV[3], 'EX', ARGV[6])
-end
-local key = 'm:s:' .. ARGV[2]
-local data = redis.call('GET', key)
-if not data or cjson.decode(data)[2] <= tonumber(ARGV[5]) then redis.call('SET', key, ARGV[4], 'EX', ARGV[6]) end
-return 1
-"""
 
 
 class RedisReads:
@@ -95,7 +81,7 @@ class RedisReads:
         else:
             stated = msgspec.json.encode(Stated(state, version))
             values = (attempt, user_id, found.user_list or b"", stated, version, self._expiry_seconds)
-            await self._connection.call("EVAL", _KEEP_USER, 0, *values)
+            await self._connection.call("EVAL", KEEP_USER, 0, *values)
 
     async def close(self) -> None:
         """See `Reads`."""

@@ -154,3 +154,17 @@ if redis.call('SADD', 'm:forgotten', ARGV[1]) == 1 then
 end
 return redis.call('ZRANGE', 'm:written', 0, -1)
 """
+
+# ARGV: attempt, user, list or nothing, state, its version, seconds of expiry. Nothing of whoever was forgotten
+# meanwhile; and never a state that is older than the one that is there. An erasure must know of the attempt.
+KEEP_USER = """
+if redis.call('EXISTS', 'm:f:' .. ARGV[2]) == 1 then return 0 end
+if ARGV[3] ~= '' then
+    redis.call('ZADD', 'm:written', 'GT', redis.call('TIME')[1], ARGV[1])
+    redis.call('SET', 'm:l:' .. ARGV[1] .. ':' .. ARGV[2], ARGV[3], 'EX', ARGV[6])
+end
+local key = 'm:s:' .. ARGV[2]
+local data = redis.call('GET', key)
+if not data or cjson.decode(data)[2] <= tonumber(ARGV[5]) then redis.call('SET', key, ARGV[4], 'EX', ARGV[6]) end
+return 1
+"""

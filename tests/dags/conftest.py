@@ -59,3 +59,18 @@ def read_dags(environment):
         patch.syspath_prepend(str(DAGS))
         sys.modules.pop("job", None)
         return airflow.dag_processing.dagbag.DagBag(str(DAGS))
+
+
+@pytest.fixture(scope="session")
+def command_of():
+    """The command of a DAG's only task for what a form says; a form that the scheduler would refuse raises."""
+
+    def command(dag, form):
+        # As the scheduler knows the DAG, from its serialized form alone.
+        serialization = airflow.serialization.serialized_objects.DagSerialization
+        known = serialization.from_dict(serialization.to_dict(dag))
+        (task,) = dag.tasks
+        params = known.params.deep_merge(form).validate()
+        return task.render_template(task.bash_command, {"params": params, "task": task}, dag.get_template_env())
+
+    return command

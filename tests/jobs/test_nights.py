@@ -102,8 +102,15 @@ WHERE = [
 
 
 def test_every_crash_point_is_tried() -> None:
-    # Of those in publication there are more in test_publication_faults.py, each on every store.
-    assert {point for point, _, _ in WHERE} | set(PUBLICATION_POINTS) == set(POINTS)
+    # These belong to publication alone: test_publication_faults.py kills in each of its points, on every store.
+    elsewhere = {
+        "write_lists.before_part_recorded",
+        "write_lists.before_record",
+        "publication.after_verify",
+        "pair.between_pointers",
+    }
+    assert elsewhere <= set(PUBLICATION_POINTS)
+    assert {point for point, _, _ in WHERE} == set(POINTS) - elsewhere
 
 
 @pytest.mark.parametrize(("point", "job", "count"), WHERE)
