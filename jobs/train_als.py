@@ -14,7 +14,7 @@ from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
 from pipelines.histories import read_opted_out
 from pipelines.lake import Lake
-from pipelines.models.als_training import ratings, train_als
+from pipelines.models.als_training import train_als
 from pipelines.runs import run_of, step
 from pipelines.settings import read_settings
 from pipelines.spark_session import spark_session
@@ -41,7 +41,7 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
             interactions = read_table(spark, lake, INTERACTIONS, last_day=learned_until)
             say(f"learning from plays received up to {learned_until}: {configuration}")
             left = interactions.join(spark.createDataFrame(opted_out), "user_id", "left_anti")
-            model = train_als(ratings(left), configuration)
+            model = train_als(left, configuration)
         digest = DigestedFiles(settings.models).save(model.to_files())
         log_training(settings.mlflow, "train_als", this_run.run_id, digest, dataclasses.asdict(configuration))
         work.writes["model"] = digest

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -44,8 +45,10 @@ class AlsConfiguration:
     alpha: float = 1.0
     # Of the factors that the first round starts from.
     seed: int = 1
-    # Users and titles are cut into this many blocks. Sums of floats follow it, so it belongs to the result.
+    # Users are cut into this many blocks, by MLlib titles too. Sums of floats follow it, so it belongs to the result.
     blocks: int = 4
+    # Who learns: our own rounds, which send all item factors to each worker, or MLlib where they are too many for it.
+    solver: Literal["broadcast", "mllib"] = "broadcast"
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,69 @@
-"""ALS learned on Spark (MLlib), from what users watched."""
+"""ALS learned on Spark, from what users watched: users stay where they are, titles travel.
+
+Plays are cut into blocks of users once, and each block stays with Spark, which makes it again where a worker is lost.
+A round is one Spark job: the item factors go out by broadcast, each task solves the users of its block and gives back
+sums over them, a few numbers a title and factor; what moves grows with the catalogue and the blocks, not with users.
+Nothing of a round is kept by a worker, so that a task may be run again anywhere; sums are added in the order of blocks,
+so that the result does not depend on how many cores there are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from pyspark.ml.recommendation import ALS
-from pyspark.sql import DataFrame, Window
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark import RDD
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.errors import DataError
+from pipelines.errors import DataError, UsageError
 from pipelines.models.als import AlsConfiguration, AlsModel
+from pipelines.models.als_blocks import Floats, ItemSums, UserBlock, lay_out, solve_block
+from pipelines.models.als_iterations import ItemTotals, learn_items
+from pipelines.models.als_mllib import train_with_mllib
+from pipelines.sorted_ids import positions_among
+
+# What Spark lets a job bring back unless told otherwise (spark.driver.maxResultSize).
+_LARGEST_RESULT = 1024**3
+
+
+def train_als(plays: DataFrame, configuration: AlsConfiguration) -> AlsModel:
+    """Factorise; the confidence of a title is 1 + alpha * the largest watched share of it.
+
+    Args:
+        plays: `user_id`, `item_id`, `watched_share`; a pair may be there many times, a share may be null.
+        configuration: how to learn.
+
+    Raises:
+        DataError: if there is nothing to learn from.
+        UsageError: if the catalogue is too large for the solver that is configured.
+    """
+    if configuration.solver == "mllib":
+        return train_with_mllib(ratings(plays), configuration)
+    blocks = _user_blocks(plays, configuration.blocks).persist()
+    try:
+        described = blocks.map(_describe).collect()
+        item_ids = np.unique(np.concatenate([found.item_ids for found in described]))
+        _check(len(item_ids), configuration)
+        counts, shares = np.zeros(len(item_ids), np.int64), np.zeros(len(item_ids))
+        positions = [positions_among(item_ids, found.item_ids) for found in described]
+        for at, found in zip(positions, described, strict=True):
+            counts[at] += found.counts
+            shares[at] += found.shares
+
+        def sums_over_users(item_factors: Floats, eigenvalues: Floats) -> ItemSums:
+            parts = _pass_over(blocks, item_ids, item_factors, eigenvalues, configuration)
+            return _added_up(parts, positions, item_factors.shape)
+
+        factors = learn_items(ItemTotals(counts, shares), sums_over_users, configuration)
+    finally:
+        blocks.unpersist()
+    return AlsModel(item_ids, factors, configuration.regularization, configuration.alpha)
 
 
 def ratings(interactions: DataFrame) -> DataFrame:
-    """User, title and the largest share watched, from interactions with a play: sorted, in one order for every run."""
+    """User, title and the largest share watched, from interactions with a play; each pair once."""
     return (
         interactions.where(F.col("watched_share").isNotNull())
         .groupBy("user_id", "item_id")
@@ -18,47 +71,83 @@ def ratings(interactions: DataFrame) -> DataFrame:
     )
 
 
-def train_als(rated: DataFrame, configuration: AlsConfiguration) -> AlsModel:
-    """Factorise; the confidence of a title is 1 + alpha * watched share.
+@dataclass(frozen=True)
+class _Described:
+    """The titles of a block, how many of its users watched each, and how much of it together."""
 
-    Where the session has a checkpoint folder, every tenth iteration is laid down there, which keeps the plan short.
+    item_ids: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    shares: NDArray[np.float64]
 
-    Args:
-        rated: `user_id`, `item_id`, `watched_share`, each pair once.
-        configuration: how to learn.
 
-    Raises:
-        DataError: if there is nothing to learn from.
-    """
-    rated = rated.cache()
-    users, items = _numbered(rated, "user_id"), _numbered(rated, "item_id")
-    item_ids = items.orderBy("item_index").select("item_id").toArrow().column("item_id").to_numpy().astype(np.int64)
-    if not len(item_ids):
+def _user_blocks(plays: DataFrame, count: int) -> "RDD[UserBlock]":
+    columns = [F.col("user_id").cast("long"), F.col("item_id").cast("long"), F.col("watched_share").cast("float")]
+    known = plays.where(F.col("watched_share").isNotNull()).select(*columns)
+    context = plays.sparkSession.sparkContext
+    # Of its own settings PySpark reads only the variable, and would take the first Python on the path.
+    context.pythonExec = context.getConf().get("spark.pyspark.python", context.pythonExec)
+    archives = known.repartition(count, "user_id").mapInArrow(_laid_out, "block binary")
+    blocks: RDD[UserBlock] = archives.rdd.map(lambda row: UserBlock.from_bytes(bytes(row.block)))
+    return blocks
+
+
+def _laid_out(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    columns = [[column.to_numpy() for column in batch.columns] for batch in batches]
+    users, items, shares = (
+        np.concatenate([np.zeros(0, kind), *(each[at] for each in columns)])
+        for at, kind in enumerate((np.int64, np.int64, np.float32))
+    )
+    archive = lay_out(users, items, shares).to_bytes()
+    yield pa.record_batch([pa.array([archive], pa.binary())], ["block"])
+
+
+def _describe(block: UserBlock) -> _Described:
+    return _Described(block.item_ids, block.item_counts(), block.item_shares())
+
+
+def _check(items: int, configuration: AlsConfiguration) -> None:
+    if not items:
         raise DataError("there are no plays to learn from")
-    als = ALS(
-        userCol="user_index",
-        itemCol="item_index",
-        ratingCol="watched_share",
-        implicitPrefs=True,
-        rank=configuration.factors,
-        maxIter=configuration.iterations,
-        regParam=configuration.regularization,
-        alpha=configuration.alpha,
-        seed=configuration.seed,
-        numUserBlocks=configuration.blocks,
-        numItemBlocks=configuration.blocks,
-    )
-    numbered = rated.join(users, "user_id").join(F.broadcast(items), "item_id")
-    parts = numbered.repartition(configuration.blocks, "user_index")
-    factors = als.fit(parts.sortWithinPartitions("user_index", "item_index"))
-    table = factors.itemFactors.orderBy("id").toArrow()
-    vectors = table.column("features").combine_chunks().flatten().to_numpy().astype(np.float32)
-    return AlsModel(
-        item_ids, vectors.reshape(-1, configuration.factors), configuration.regularization, configuration.alpha
-    )
+    size = configuration.blocks * items * (2 * configuration.factors + 1) * 4
+    if size > _LARGEST_RESULT:
+        raise UsageError(
+            f"{configuration.blocks} blocks give back {size / 1024**3:.1f} GiB of sums over {items} titles each round, "
+            f"more than {_LARGEST_RESULT // 1024**3}: take fewer blocks or --als.solver mllib"
+        )
 
 
-def _numbered(rated: DataFrame, key: str) -> DataFrame:
-    """Ids and their numbers in ascending order, from 0: MLlib takes 32-bit integers only, our ids are wider."""
-    index = (F.row_number().over(Window.orderBy(key)) - 1).alias(key.replace("_id", "_index"))
-    return rated.select(key).distinct().select(key, index)
+def _pass_over(
+    blocks: "RDD[UserBlock]",
+    item_ids: NDArray[np.int64],
+    item_factors: Floats,
+    eigenvalues: Floats,
+    configuration: AlsConfiguration,
+) -> list[ItemSums]:
+    shared = blocks.context.broadcast((item_ids, item_factors, eigenvalues))
+    alpha, regularization = configuration.alpha, configuration.regularization
+
+    def solved(block: UserBlock) -> ItemSums:
+        ids, factors, diagonal = shared.value
+        own = factors[positions_among(ids, block.item_ids)]
+        return solve_block(block, own, diagonal, alpha=alpha, regularization=regularization)
+
+    try:
+        return blocks.map(solved).collect()
+    finally:
+        shared.destroy()
+
+
+def _added_up(parts: list[ItemSums], positions: list[NDArray[np.int64]], shape: tuple[int, ...]) -> ItemSums:
+    total = ItemSums(
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.float32),
+        np.zeros(shape[0], np.float32),
+        np.sum([part.gram for part in parts], 0),
+        np.sum([part.weighted for part in parts], 0),
+        sum(part.objective for part in parts),
+    )
+    for at, part in zip(positions, parts, strict=True):
+        total.residual[at] += part.residual
+        total.mean[at] += part.mean
+        total.spread[at] += part.spread
+    return total

@@ -1,10 +1,12 @@
 """ALS on Spark: a planted structure is given back, the user half follows from the item half, the seed decides."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.errors import DataError
+from pipelines.errors import DataError, UsageError
 from pipelines.histories import Histories
 from pipelines.models.als import AlsConfiguration, AlsModel
 from pipelines.models.als_training import ratings, train_als
@@ -86,3 +88,51 @@ def test_plays_of_one_title_count_once_with_the_largest_share(spark: SparkSessio
 def test_nothing_to_learn_from_is_said(spark: SparkSession) -> None:
     with pytest.raises(DataError, match="no plays to learn from"):
         trained(spark, [])
+
+
+def long_tail() -> list[tuple[int, int, float]]:
+    generator = np.random.default_rng(4)
+    tastes = generator.standard_normal((150, 3)) @ generator.standard_normal((3, 40))
+    watched = generator.random((150, 40)) < 1 / (1 + np.exp(1 + np.arange(40) / 15 - tastes))
+    users, items = (found.tolist() for found in np.nonzero(watched))
+    shares = generator.uniform(0.1, 1, len(users)).tolist()
+    return [(FAR + user * 7, item + 1, share) for user, item, share in zip(users, items, shares, strict=True)]
+
+
+def objective(model: AlsModel, rows: list[tuple[int, int, float]]) -> float:
+    """Over all pairs, with the users that follow from the items."""
+    known = past(rows)
+    users, items = model.encode(known).astype(float), model.item_factors.astype(float)
+    owners, positions = known.owners(), model.positions(known.item_ids)
+    scores = users @ items.T
+    error = (scores**2).sum() - (scores[owners, positions] ** 2).sum()
+    error += ((1 + model.alpha * known.shares) * (1 - scores[owners, positions]) ** 2).sum()
+    ridge = sum((np.bincount(at) * (of**2).sum(1)).sum() for at, of in ((owners, users), (positions, items)))
+    return error + model.regularization * ridge
+
+
+@pytest.mark.slow
+def test_our_rounds_reach_the_objective_that_mllib_reaches(spark: SparkSession) -> None:
+    rows = long_tail()
+    frame = spark.createDataFrame(rows, "user_id long, item_id long, watched_share float").cache()
+    ours, theirs = (train_als(frame, replace(CONFIGURATION, solver=solver)) for solver in ("broadcast", "mllib"))
+    np.testing.assert_array_equal(ours.item_ids, theirs.item_ids)
+    assert objective(ours, rows) == pytest.approx(objective(theirs, rows), rel=0.01)
+
+
+def test_rows_in_any_order_and_partition_give_the_same_bytes(spark: SparkSession) -> None:
+    rows = long_tail()
+    lower = [(user, item, share / 2) for user, item, share in rows[::3]]
+    short = replace(CONFIGURATION, iterations=2)
+    schema = "user_id long, item_id long, watched_share float"
+    one = train_als(spark.createDataFrame(rows, schema).coalesce(1), short)
+    many = train_als(spark.createDataFrame([*lower, *reversed(rows)], schema).repartition(3, "item_id"), short)
+    assert one.to_files() == many.to_files()
+
+
+def test_a_catalogue_whose_sums_spark_would_not_bring_back_is_refused(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.models.als_training._LARGEST_RESULT", 4096)
+    with pytest.raises(UsageError, match="take fewer blocks or"):
+        trained(spark, checkerboard())
