@@ -14,7 +14,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock demo services services-stop docs test test-fast check format serve airflow mlflow clean bench-quality bench-funnel bench-funnel-demo bench-simulation bench-publish
+.PHONY: help setup lock demo services services-stop docs test test-fast check format serve airflow mlflow clean bench-quality bench-retrieval bench-als bench-towers bench-score bench-day bench-funnel bench-funnel-demo bench-simulation bench-publish
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -98,6 +98,23 @@ bench-publish: setup .cassandra/installed ## Lists a second of write_lists besid
 
 bench-quality: setup ## ALS beside most popular on MovieLens: make bench-quality DATA=FOLDER
 	@$(BIN)/python tests/benchmarks/quality.py --data $(or $(DATA),DATA-is-not-set)
+
+PROTOCOL ?= B
+bench-retrieval: setup ## Our retrievers beside their peers: make bench-retrieval DATA=FILE (PROTOCOL=C TRAIN= TEST=, MODELS=)
+	@$(BIN)/python tests/benchmarks/retrieval.py --protocol $(PROTOCOL) $(if $(DATA),--data $(DATA)) \
+		$(if $(TRAIN),--train $(TRAIN)) $(if $(TEST),--test $(TEST)) $(if $(MODELS),--models $(MODELS))
+
+bench-als: setup ## ALS on Spark beside `implicit` and MLlib: 200,000 users x 8,000 titles x 6.8 million plays
+	@$(BIN)/python tests/benchmarks/als.py
+
+bench-towers: setup ## Places the towers learn a second beside a plain SASRec and the machine's matrix products
+	@$(BIN)/python tests/benchmarks/towers.py $(if $(DATA),--data $(DATA))
+
+bench-score: setup ## Lists a second beside what FAISS and the ranker's matrix products alone allow
+	@$(BIN)/python tests/benchmarks/score.py
+
+bench-day: setup ## The reference day, extract to live, step by step
+	@$(BIN)/python tests/benchmarks/day.py
 
 clean: ## Remove what was built and written: work/, caches, not .venv
 	rm -rf work .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -18,8 +18,9 @@ from pipelines.digested_files import DigestedFiles
 from pipelines.histories import read_histories, read_opted_out
 from pipelines.knowledge import read_text_vectors, read_users
 from pipelines.lake import Lake
+from pipelines.models.processes import is_first_process, join_processes
 from pipelines.models.towers_inputs import item_inputs, mapped_windows, vocabularies, windows
-from pipelines.models.towers_training import Progress, is_first_process, join_processes, train_towers
+from pipelines.models.towers_training import Progress, train_towers
 from pipelines.runs import run_of, step
 from pipelines.settings import read_settings
 from pipelines.tracking import log_training
@@ -54,7 +55,9 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
 
     def learn() -> dict[str, bytes]:
         with tempfile.TemporaryDirectory(prefix="marquee-towers-") as folder:
-            windows(histories, catalogue, users, known, configuration.history_length).save(Path(folder))
+            windows(
+                histories, catalogue, users, known, configuration.history_length, configuration.held_out_share
+            ).save(Path(folder))
             kept = mapped_windows(Path(folder))
             say(f"learning from plays received up to {learned_until}: {len(kept):,} windows, {configuration}")
             return train_towers(
@@ -78,9 +81,10 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
 
 
 def _say_progress(progress: Progress) -> None:
+    held_out = "" if progress.held_out_loss is None else f" ({progress.held_out_loss:.4f} held out)"
     say(
-        f"  epoch {progress.epoch + 1}: loss {progress.loss:.4f}, {progress.places_a_second:,.0f} places a second, "
-        f"{progress.padding_share:.1%} padding"
+        f"  epoch {progress.epoch + 1}: loss {progress.loss:.4f}{held_out}, "
+        f"{progress.places_a_second:,.0f} places a second, {progress.padding_share:.1%} padding"
     )
 
 

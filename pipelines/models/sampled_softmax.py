@@ -5,14 +5,22 @@ model learns to push it down. Subtracting the logarithm of the probability with 
 softmax over the drawn titles estimate that over all (Bengio and Senecal 2008; Yi et al., "Sampling-Bias-Corrected
 Neural Modeling for Large Corpus Item Recommendations", 2019).
 
-Shapes: I titles, M drawn ones, P places that predict.
+The matrix of all places and titles is never laid out whole: a stretch of places at a time, small enough for the cache,
+its loss and its gradients are computed together, three matrix products and one pass of exponentials. On two cores that
+is a third of the time of logits, `cross_entropy` and its backward pass one after another.
+
+Shapes: I titles, M drawn ones, P places that predict, E width.
 """
+
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
+
+# Cells of place x title computed at once: 4 MB of float32 on a CPU, as its cache holds; a GPU wants more to do.
+_CELLS = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 
 def drawn_titles(
@@ -39,15 +47,50 @@ def drawn_titles(
     return drawn, np.log(-np.expm1(missed)).astype(np.float32)
 
 
-def softmax_loss(logits: Tensor, targets: Tensor, log_q: Tensor) -> Tensor:
-    """Summed negative log likelihood of the targets.
+def softmax_loss(users: Tensor, titles: Tensor, targets: Tensor, log_q: Tensor) -> Tensor:
+    """Summed negative log likelihood of the targets under a softmax of inner products.
 
     Args:
-        logits: of each place for each drawn title, [P, M].
-        targets: which drawn title it is, int64 [P].
-        log_q: logarithm of the probability with which each title was drawn, [M].
+        users: float32 [P, E], divided by the temperature.
+        titles: float32 [M, E], the drawn ones.
+        targets: which drawn title each place predicts, int64 [P].
+        log_q: logarithm of the probability with which each title was drawn, float32 [M].
     """
-    return F.cross_entropy(logits.float() - log_q, targets, reduction="sum")
+    with torch.autocast(users.device.type, enabled=False):
+        loss: Tensor = _SummedLoss.apply(users, titles, targets, log_q)
+    return loss
+
+
+class _SummedLoss(torch.autograd.Function):
+    """The gradients are made with the loss, while the exponentials are at hand."""
+
+    @staticmethod
+    def forward(ctx: Any, users: Tensor, titles: Tensor, targets: Tensor, log_q: Tensor) -> Tensor:
+        learns = any(ctx.needs_input_grad)
+        loss = torch.zeros((), device=users.device)
+        of_users, of_titles = torch.empty_like(users), torch.zeros_like(titles)
+        step = max(1, _CELLS[users.device.type] // max(len(titles), 1))
+        for start in range(0, len(users), step):
+            part = users[start : start + step]
+            wanted = targets[start : start + step, None]
+            logits = torch.addmm(-log_q, part, titles.T)
+            logits -= logits.amax(1, keepdim=True)
+            of_wanted = logits.gather(1, wanted)
+            logits.exp_()
+            sums = logits.sum(1, keepdim=True)
+            loss += (sums.log() - of_wanted).sum()
+            if learns:
+                logits /= sums
+                logits.scatter_add_(1, wanted, torch.full_like(of_wanted, -1.0))
+                torch.mm(logits, titles, out=of_users[start : start + step])
+                of_titles.addmm_(logits.T, part)
+        ctx.save_for_backward(of_users, of_titles)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        of_users, of_titles = ctx.saved_tensors
+        return of_users * grads[0], of_titles * grads[0], None, None
 
 
 def target_shares(items: NDArray[np.integer], is_target: NDArray[np.bool_], count: int) -> NDArray[np.float64]:

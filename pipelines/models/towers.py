@@ -11,6 +11,7 @@ Shapes: B windows, T places of a window, I titles, E width, D numbers of a text 
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
 from pipelines.models.device import device_in_use
+from pipelines.models.torch_threads import one_torch_thread
 from pipelines.models.towers_configuration import TowersConfiguration
 from pipelines.models.towers_inputs import (
     PROFILE_COLUMNS,
@@ -40,9 +42,9 @@ from pipelines.models.towers_inputs import (
     year_buckets,
 )
 
-_FORMAT = 1
+_FORMAT = 2
 # Titles of histories read at once while users are encoded.
-_TOKENS_AT_ONCE = 65_536
+_TOKENS_AT_ONCE = 16_384
 
 
 class ItemTower(nn.Module):
@@ -87,28 +89,61 @@ class ItemTower(nn.Module):
         return mixed
 
 
-class Block(nn.Module):
-    """One layer of causal attention and one of feed-forward, each after a norm and beside what it reads."""
+def dropped(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    """Dropout by a generator of one's own, so that threads beside each other draw what they would alone."""
+    if generator is None or not share:
+        return x
+    kept = torch.empty_like(x).bernoulli_(1 - share, generator=generator)
+    return x * kept.div_(1 - share)
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+
+class Block(nn.Module):
+    """One layer of causal attention and one of feed-forward, each after a norm and beside what it reads.
+
+    How far back a title stands is added to how it is attended to, learned for each head and distance (Raffel et al.,
+    "Exploring the Limits of Transfer Learning", 2020, without its buckets).
+    """
+
+    def __init__(self, width: int, heads: int, places: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
         self.project = nn.Linear(width, 3 * width)
         self.join = nn.Linear(width, width)
         self.forward_part = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.distances = nn.Parameter(torch.zeros(heads, places))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, E] in and out; a place reads itself and those before it."""
-        batch, places, width = x.shape
-        q, k, v = (
-            part.view(batch, places, self.heads, width // self.heads).transpose(1, 2)
-            for part in self.project(self.before(x)).chunk(3, -1)
-        )
-        read = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self.dropout if self.training else 0.0)
-        x = x + F.dropout(self.join(read.transpose(1, 2).reshape(batch, places, width)), self.dropout, self.training)
-        out: Tensor = x + F.dropout(self.forward_part(self.between(x)), self.dropout, self.training)
+    def forward(self, x: Tensor, last_only: bool = False, generator: torch.Generator | None = None) -> Tensor:
+        """[B, T, E] in and out; a place reads itself and those before it.
+
+        Args:
+            x: what each place holds.
+            last_only: out for the last place alone.
+            generator: draws what is dropped; without one nothing is.
+        """
+        width = x.shape[2]
+        read = self.before(x)
+        asking = read[:, -1:] if last_only else read
+        weight, bias = self.project.weight, self.project.bias
+        if last_only:
+            q = F.linear(asking, weight[:width], bias[:width])
+            k, v = F.linear(read, weight[width:], bias[width:]).chunk(2, -1)
+        else:
+            q, k, v = F.linear(read, weight, bias).chunk(3, -1)
+        shape = (self.heads, width // self.heads)
+        q, k, v = (part.reshape(*part.shape[:2], *shape).transpose(1, 2) for part in (q, k, v))
+        fits = (q * (width // self.heads) ** -0.5) @ k.transpose(-1, -2) + self._standing(x.shape[1])[:, -q.shape[2] :]
+        mixed = (fits.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2)
+        x = x[:, -1:] if last_only else x
+        x = x + dropped(self.join(mixed), self.dropout, generator)
+        out: Tensor = x + dropped(self.forward_part(self.between(x)), self.dropout, generator)
         return out
+
+    def _standing(self, places: int) -> Tensor:
+        """What distance adds for each asking and each read place, [heads, T, T]; never later places."""
+        later = self.distances.new_full((self.heads, places - 1), float("-inf"))
+        line = torch.cat([self.distances[:, :places].flip(1), later], 1)
+        return line.unfold(1, places, 1).flip(1)
 
 
 class UserTower(nn.Module):
@@ -122,14 +157,24 @@ class UserTower(nn.Module):
         self.places = nn.Embedding(configuration.history_length + 1, width)
         self.shares = nn.Embedding(4, width)
         self.blocks = nn.ModuleList(
-            Block(width, configuration.heads, configuration.dropout) for _ in range(configuration.blocks)
+            Block(width, configuration.heads, configuration.history_length + 1, configuration.dropout)
+            for _ in range(configuration.blocks)
         )
         self.last = nn.LayerNorm(width)
         nn.init.zeros_(self.users.weight)
         for table in (*self.profiles, self.places, self.shares):
             nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, user_codes: Tensor, profiles: Tensor, titles: Tensor, shares: Tensor) -> Tensor:
+    def forward(
+        self,
+        user_codes: Tensor,
+        profiles: Tensor,
+        titles: Tensor,
+        shares: Tensor,
+        *,
+        last_only: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Vectors [B, T + 1, E]: that at place t has read who the user is and the first t titles.
 
         Args:
@@ -137,15 +182,17 @@ class UserTower(nn.Module):
             profiles: int64 [B, 4].
             titles: vectors of the titles watched, [B, T, E], oldest first.
             shares: how much of each was watched, int64 [B, T].
+            last_only: give the vector at the last place alone, [B, 1, E]: what no other place needs is not computed.
+            generator: draws what is dropped; without one nothing is.
         """
         first = self.users(user_codes)
         for column, table in enumerate(self.profiles):
             first = first + table(profiles[:, column])
         places = torch.arange(titles.shape[1] + 1, device=titles.device)
         x = torch.cat([first.unsqueeze(1), titles + self.shares(shares)], 1) + self.places(places)
-        x = F.dropout(x, self.dropout, self.training)
-        for block in self.blocks:
-            x = block(x)
+        x = dropped(x, self.dropout, generator)
+        for number, block in enumerate(self.blocks):
+            x = block(x, last_only and number == len(self.blocks) - 1, generator)
         out: Tensor = self.last(x)
         return out
 
@@ -234,17 +281,26 @@ class Towers:
         positions = catalogue.positions(histories.item_ids)
         shares = share_codes(histories.shares).astype(np.int64)
         vectors = np.zeros((len(histories.user_ids), self.configuration.width), np.float32)
-        with torch.inference_mode():
-            titles = self._titles(catalogue, text)
-            for rows, length in _by_length(np.diff(histories.offsets)):
-                at = histories.offsets[rows][:, None] + np.arange(length)
+        titles = self._titles(catalogue, text)
+
+        def encode(group: tuple[NDArray[np.int64], int]) -> None:
+            rows, length = group
+            at = histories.offsets[rows][:, None] + np.arange(length)
+            with torch.inference_mode():
                 read = self.network.users(
                     torch.as_tensor(codes[rows]).to(self.device),
                     torch.as_tensor(profiles[rows]).to(self.device),
                     titles[torch.as_tensor(positions[at]).to(self.device)],
                     torch.as_tensor(shares[at]).to(self.device),
+                    last_only=True,
                 )
                 vectors[rows] = _to_numpy(F.normalize(read[:, -1], dim=-1))
+
+        # Groups beside each other, each with a thread of its own: threads inside small products wait for one another.
+        thread_count = torch.get_num_threads() if self.device.type == "cpu" else 1
+        with one_torch_thread(), ThreadPoolExecutor(thread_count) as pool:
+            for _ in pool.map(encode, _by_length(np.diff(histories.offsets))):
+                pass
         return vectors
 
     def _titles(self, catalogue: Catalogue, text: NDArray[np.float32]) -> Tensor:

@@ -26,7 +26,9 @@ from pipelines.sorted_ids import positions_among
 # People are told apart by these columns of USERS.
 PROFILE_COLUMNS = ("age_band", "city", "country", "device")
 _OLDEST_YEAR, _YEARS_A_BUCKET, _YEAR_BUCKETS = 1900, 5, 42
-_WINDOW_FILES = ("user_codes", "profiles", "starts", "lengths", "items", "shares", "is_target")
+_WINDOW_FILES = ("user_codes", "profiles", "starts", "lengths", "items", "shares", "is_target", "is_held_out")
+# Fewer titles held out than these tell one pass from another by chance; more than these cost more than they tell.
+_FEWEST_HELD_OUT, _MOST_HELD_OUT = 100, 5_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Windows:
 
     `user_codes`: int64 [S]. `profiles`: int64 [S, 4]. `starts`, `lengths`: int64 [S]. `items`: int32 [N], positions
     among the titles of the model. `shares`: int8 [N], how much was watched: 1 left, 2 some, 3 to the end. `is_target`:
-    bool [N], whether the title is one to be predicted from those before it.
+    bool [N], whether the title is one to be learned to predict from those before it. `is_held_out`: bool [N], whether
+    it is one by whose prediction passes are told apart.
     """
 
     user_codes: NDArray[np.int64]
@@ -72,6 +75,7 @@ class Windows:
     items: NDArray[np.int32]
     shares: NDArray[np.int8]
     is_target: NDArray[np.bool_]
+    is_held_out: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -175,12 +179,20 @@ def user_codes(user_ids: NDArray[np.int64], buckets: int) -> NDArray[np.int64]:
     return (mixed % np.uint64(buckets)).astype(np.int64) + 1
 
 
-def windows(histories: Histories, catalogue: Catalogue, users: pa.Table, known: Vocabularies, length: int) -> Windows:
+def windows(
+    histories: Histories,
+    catalogue: Catalogue,
+    users: pa.Table,
+    known: Vocabularies,
+    length: int,
+    held_out_share: float = 0.0,
+) -> Windows:
     """Every history cut into windows of at most `length` titles, so that each title is predicted once.
 
     Windows of one user overlap by half: a title in the middle of a long history has a past to be predicted from. Titles
     that the catalogue does not hold are left out. A title is to be predicted if it was watched to the end and is not
-    in the half that the window before it held.
+    in the half that the window before it held. Of a share of users, who follow from their ids, the newest such title is
+    held out instead.
     """
     positions = catalogue.positions(histories.item_ids)
     histories, positions = histories.where(positions >= 0), positions[positions >= 0]
@@ -197,6 +209,8 @@ def windows(histories: Histories, catalogue: Catalogue, users: pa.Table, known: 
     is_new = np.repeat(number, lengths) == 0
     is_new |= within >= length - stride
     shares = histories.shares[source]
+    is_target = (shares >= np.float32(COMPLETE_SHARE)) & is_new
+    is_held_out = _held_out(histories.user_ids, np.repeat(owners, lengths), is_target, held_out_share)
     return Windows(
         user_codes=user_codes(histories.user_ids, known.user_buckets)[owners],
         profiles=profile_codes(users, histories.user_ids, known)[owners],
@@ -204,8 +218,25 @@ def windows(histories: Histories, catalogue: Catalogue, users: pa.Table, known: 
         lengths=lengths.astype(np.int64),
         items=positions[source].astype(np.int32),
         shares=share_codes(shares),
-        is_target=(shares >= np.float32(COMPLETE_SHARE)) & is_new,
+        is_target=is_target & ~is_held_out,
+        is_held_out=is_held_out,
     )
+
+
+def _held_out(
+    user_ids: NDArray[np.int64], owners: NDArray[np.int64], is_target: NDArray[np.bool_], share: float
+) -> NDArray[np.bool_]:
+    """The last target of a share of users: bool [N]; none, where they would be too few to tell anything."""
+    buckets = 1_000_000
+    share = min(share, _MOST_HELD_OUT / max(len(user_ids), 1))
+    is_chosen = user_codes(user_ids, buckets) <= share * buckets
+    at = np.flatnonzero(is_target)
+    is_last = np.append(owners[at][1:] != owners[at][:-1], True)[: len(at)]
+    at = at[is_last & is_chosen[owners[at]]]
+    held_out = np.zeros(len(is_target), np.bool_)
+    if len(at) >= _FEWEST_HELD_OUT:
+        held_out[at] = True
+    return held_out
 
 
 def share_codes(shares: NDArray[np.float32]) -> NDArray[np.int8]:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
+from pipelines.models import sampled_softmax
 from pipelines.models.sampled_softmax import drawn_titles, softmax_loss, target_shares
 
 
@@ -20,8 +22,9 @@ def learned(corrected: bool) -> np.ndarray:
         targets = generator.choice(8, 6, p=shares)
         drawn, log_q = drawn_titles(targets, shares, 2, generator)
         log_q = torch.as_tensor(log_q if corrected else np.zeros_like(log_q))
-        rows = logits[torch.as_tensor(drawn)].expand(len(targets), -1)
-        loss = softmax_loss(rows, torch.as_tensor(np.searchsorted(drawn, targets)), log_q) / len(targets)
+        titles = logits[torch.as_tensor(drawn)][:, None]
+        wanted = torch.as_tensor(np.searchsorted(drawn, targets))
+        loss = softmax_loss(torch.ones(len(targets), 1), titles, wanted, log_q) / len(targets)
         for group in optimiser.param_groups:
             group["lr"] = 0.5 / (1 + step / 300)
         optimiser.zero_grad()
@@ -74,3 +77,24 @@ def test_the_probability_of_coming_in_is_how_often_titles_come_in():
 def test_shares_of_targets_count_targets_alone():
     shares = target_shares(np.array([0, 0, 1, 2]), np.array([True, True, True, False]), 4)
     assert shares.tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0])
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(2, 30), st.integers(0, 2**32 - 1))
+def test_loss_and_gradients_are_those_of_cross_entropy_however_many_places_are_taken_at_once(places, titles, seed):
+    torch.manual_seed(seed)
+    users, drawn = torch.randn(places, 8) * 5, torch.randn(titles, 8)
+    wanted, log_q = torch.randint(0, titles, (places,)), -torch.rand(titles)
+    found, expected = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sampled_softmax._CELLS, "cpu", 3 * titles)
+        for into, loss_of in (
+            (found, softmax_loss),
+            (expected, lambda u, t, w, q: F.cross_entropy(u @ t.T - q, w, reduction="sum")),
+        ):
+            u, t = users.clone().requires_grad_(), drawn.clone().requires_grad_()
+            loss = loss_of(u, t, wanted, log_q)
+            (loss / 3).backward()
+            into += [loss.detach(), u.grad, t.grad]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -48,10 +48,10 @@ def world(user_count=60, left_out=()):
     return small.histories(*rows), small.catalogue(ITEMS), small.users(user_count), text.astype(np.float32)
 
 
-def trained(configuration=SMALL, left_out=(), **options):
-    past, catalogue, users, text = world(left_out=left_out)
+def trained(configuration=SMALL, left_out=(), user_count=60, **options):
+    past, catalogue, users, text = world(user_count, left_out)
     known = vocabularies(catalogue, past.item_ids, users, 4, configuration.creator_buckets, configuration.user_buckets)
-    cut = windows(past, catalogue, users, known, configuration.history_length)
+    cut = windows(past, catalogue, users, known, configuration.history_length, configuration.held_out_share)
     return train_towers(cut, item_inputs(catalogue, text, known), known, configuration, **options)
 
 
@@ -149,6 +149,47 @@ def test_a_training_cut_off_resumes_from_its_checkpoint_to_the_same_files(tmp_pa
     assert not (tmp_path / "kept").exists()
 
 
+def test_with_titles_held_out_a_training_cut_off_resumes_to_the_same_files(tmp_path, monkeypatch):
+    short = dataclasses.replace(SMALL, epochs=3, checkpoint_steps=4, held_out_share=0.5)
+    whole = trained(short, user_count=300).to_files()
+    passed = []
+
+    def cut(point):
+        passed.append(point)
+        if len(passed) == 4:
+            raise InterruptedError
+
+    monkeypatch.setattr(crash_points, "passing", cut)
+    with pytest.raises(InterruptedError):
+        trained(short, user_count=300, checkpoints=tmp_path / "kept")
+    assert json.loads((tmp_path / "kept" / "checkpoint.json").read_text())["judged"] > 0
+    assert trained(short, user_count=300, checkpoints=tmp_path / "kept").to_files() == whole
+
+
+def test_learning_ends_when_what_is_held_out_is_no_longer_predicted_better_and_the_best_pass_is_kept():
+    # Steps so large that passes throw away what those before had learned.
+    wild = dataclasses.replace(SMALL, epochs=30, learning_rate=0.5, patience=2, held_out_share=0.5)
+    found = []
+    towers = trained(wild, user_count=300, progress=found.append)
+    losses = [one.held_out_loss for one in found]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 2 < 30
+    # The same passes, were there no patience: what was kept is of the best, not of the newest.
+    again = trained(dataclasses.replace(wild, patience=1), user_count=300)
+    assert again.to_files()["towers.safetensors"] == towers.to_files()["towers.safetensors"]
+
+
+def test_a_user_read_for_the_last_place_alone_is_the_user_read_whole(towers):
+    generator = torch.Generator().manual_seed(1)
+    titles = torch.randn(3, 5, 16, generator=generator)
+    read = towers.network.users
+    people, shares = (torch.zeros(3, dtype=torch.int64), torch.zeros(3, 4, dtype=torch.int64)), torch.full((3, 5), 3)
+    with torch.inference_mode():
+        whole = read(*people, titles, shares)
+        last = read(*people, titles, shares, last_only=True)
+    torch.testing.assert_close(whole[:, -1:], last, rtol=1e-5, atol=1e-5)
+
+
 def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path):
     short = dataclasses.replace(SMALL, epochs=2, checkpoint_steps=1)
     (tmp_path / "kept").mkdir()
@@ -168,7 +209,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
         "import os, sys, dataclasses, numpy as np\n"
         f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(ROOT / 'tests' / 'worlds')!r}]\n"
         "import test_towers as t\n"
-        "from pipelines.models.towers_training import is_first_process, join_processes\n"
+        "from pipelines.models.processes import is_first_process, join_processes\n"
         "join_processes(int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_RANK', '0')))\n"
         "files = t.trained(dataclasses.replace(t.SMALL, epochs=4)).to_files()\n"
         "if is_first_process():\n"

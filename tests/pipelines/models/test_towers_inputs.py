@@ -88,3 +88,23 @@ def test_text_vectors_that_are_not_finite_or_of_another_width_are_refused_in_a_s
 
 def test_how_much_was_watched_has_three_codes():
     assert share_codes(np.array([0, 0.19, 0.2, 0.79, 0.8, 1], np.float32)).tolist() == [1, 1, 2, 2, 3, 3]
+
+
+def held_out_of(user_count, share):
+    rows = [[1, 2, 3, 4, 5, 6, 7]] * user_count
+    users = small.users(user_count)
+    known = vocabularies(CATALOGUE, np.array([1, 2, 3]), users, 4, 16, 0)
+    return windows(small.histories(*rows), CATALOGUE, users, known, 4, share)
+
+
+def test_of_a_share_of_users_the_newest_title_is_held_out_and_not_learned_from():
+    cut = held_out_of(1000, 0.3)
+    count = int(cut.is_held_out.sum())
+    assert 250 < count < 350
+    assert set(cut.items[cut.is_held_out].tolist()) == {6}
+    assert not (cut.is_held_out & cut.is_target).any()
+    assert int(cut.is_target.sum()) == 7 * 1000 - count
+
+
+def test_too_few_to_tell_anything_are_not_held_out():
+    assert not held_out_of(300, 0.2).is_held_out.any()
