@@ -114,7 +114,8 @@ bench-score: setup ## Lists a second beside what FAISS and the ranker's matrix p
 	@$(BIN)/python tests/benchmarks/score.py
 
 bench-day: setup ## The reference day, extract to live, step by step
-	@$(BIN)/python tests/benchmarks/day.py
+	@$(BIN)/python tests/benchmarks/day.py --users 200000 --titles 8000 --events 10000000 --beside 50000 \
+		--home $(MARQUEE_HOME)/day --learning "--towers.places 4000000"
 
 clean: ## Remove what was built and written: work/, caches, not .venv
 	rm -rf work .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

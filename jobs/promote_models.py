@@ -13,7 +13,6 @@ from pipelines.digested_files import DigestedFiles
 from pipelines.evaluation.comparison import held_against
 from pipelines.evaluation.gate import metric_gate
 from pipelines.lake import Lake
-from pipelines.models.model_set import ModelSet
 from pipelines.promotion import champion, decide, with_day_in_order
 from pipelines.runs import last_step, run_of, step
 from pipelines.settings import read_settings
@@ -40,7 +39,8 @@ def main(day: date, promote: bool = True, allow_older: bool = False) -> None:
         rows = lake.read(EVALUATIONS, day, day, where=pc.field("run_id") == this_run.run_id).to_pylist()
         gate = this_run.configuration.gate
         models = DigestedFiles(settings.models)
-        ModelSet.from_files(models.load(challenger))  # what cannot be loaded is not promoted
+        # What cannot be loaded is not promoted: judging it has loaded it, and its files are still what they were.
+        models.load(challenger)
         verdict = metric_gate(held_against(rows, gate.metric), gate)
         verdict = with_day_in_order(verdict, day, champion(lake), allow_older=allow_older)
         decision = decide(lake, this_run.run_id, day, challenger, verdict)

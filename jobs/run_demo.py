@@ -71,9 +71,11 @@ _EXPLAINED = {
 }
 _ROOT = Path(__file__).resolve().parents[1]
 _MARK = ".marquee-demo"
-# Small jobs end before the JVM's second compiler has paid for itself; only vectors in plain Java cannot do without it.
+# Small jobs end before the JVM's second compiler has paid for itself (only vectors in plain Java cannot do without it),
+# or collecting garbage on several threads, or planning a query anew at each shuffle.
 _SHORT_JOBS = {
-    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Xss4m -XX:TieredStopAtLevel=1",
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Xss4m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.default.parallelism": "2",
 }

@@ -2,15 +2,22 @@
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from py4j.protocol import Py4JError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from pipelines.errors import UnavailableError
+from pipelines.spark_classes import folder_of_environment, kept_classes
+
+_JVM_OPTIONS = "spark.driver.extraJavaOptions"
+# Laying classes down takes a JVM some seconds at its end.
+_END_SECONDS = 120
 
 
 @contextmanager
@@ -23,7 +30,7 @@ def spark_session(
         name: the job; shown as the Spark application.
         master: `local[*]`, or the address of a cluster.
         memory: memory of the driver, which is all there is when the master is local: `2g`.
-        options: further Spark settings, which win over ours.
+        options: further Spark settings, which win over ours; flags of the JVM that lead to its kept classes are added.
 
     Raises:
         UnavailableError: if Java or the master cannot be reached.
@@ -40,7 +47,7 @@ def spark_session(
         # Days are UTC days, wherever the machine stands.
         "spark.sql.session.timeZone": "UTC",
         # The plan of an iterative job is deep, and is walked by recursion.
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Xss4m",
+        _JVM_OPTIONS: "-Duser.timezone=UTC -Xss4m",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         # 200 partitions cost seconds where the data has megabytes; adaptive execution joins what is too small.
         "spark.sql.shuffle.partitions": "8" if master.startswith("local") else "200",
@@ -50,22 +57,45 @@ def spark_session(
     if not master.startswith("local"):
         for name_of_local in ("spark.driver.bindAddress", "spark.driver.host"):
             del settings[name_of_local]
-    for key, value in {**settings, **(options or {})}.items():
-        builder = builder.config(key, value)
+    settings |= options or {}
     # Before the JVM starts nobody has told it how loud to be.
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    try:
-        spark = builder.getOrCreate()
-    except Exception as error:
-        raise UnavailableError(f"Spark at {master} cannot be started: {str(error).splitlines()[0][:200]}") from error
-    try:
-        yield spark
-    except (Py4JError, PySparkException, ConnectionError) as error:
-        raise UnavailableError(f"Spark failed in {name}: {_cause(error)}") from error
-    finally:
-        # Where its JVM has died there is nothing left to stop.
-        with suppress(Py4JError, ConnectionError):
-            spark.stop()
+    with ExitStack() as stack:
+        # A JVM that runs already, as tests have one, takes no flags.
+        if master.startswith("local") and SparkContext._gateway is None:  # noqa: SLF001
+            flags = stack.enter_context(kept_classes(folder_of_environment(), _end_jvm))
+            settings[_JVM_OPTIONS] = f"{settings[_JVM_OPTIONS]} {flags}"
+        for key, value in settings.items():
+            builder = builder.config(key, value)
+        try:
+            spark = builder.getOrCreate()
+        except Exception as error:
+            raise UnavailableError(
+                f"Spark at {master} cannot be started: {str(error).splitlines()[0][:200]}"
+            ) from error
+        try:
+            yield spark
+        except (Py4JError, PySparkException, ConnectionError) as error:
+            raise UnavailableError(f"Spark failed in {name}: {_cause(error)}") from error
+        finally:
+            # Where its JVM has died there is nothing left to stop.
+            with suppress(Py4JError, ConnectionError):
+                spark.stop()
+
+
+def _end_jvm() -> None:
+    """End the JVM of this process and wait for it; the next session starts one of its own."""
+    gateway = SparkContext._gateway  # noqa: SLF001
+    if gateway is None:
+        return
+    SparkContext._gateway, SparkContext._jvm = None, None  # noqa: SLF001
+    process = gateway.proc
+    gateway.shutdown()
+    if process is not None:
+        # It lives as long as this pipe is open.
+        process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
 
 
 def _cause(error: Exception) -> str:

@@ -1,16 +1,17 @@
 """Titles that may become a user's list: what each source proposes, merged by quota, with the reason of each.
 
-Sources are fused by weighted reciprocal ranks: Cormack, Clarke, Buettcher, "Reciprocal Rank Fusion outperforms
-Condorcet and individual Rank Learning Methods" (2009). So their scores need no common scale.
+How proposals are fused is in `pipelines.lists.fusing`, what explains a candidate in `pipelines.lists.reasons`.
 
 Shapes: U users, B users of a block, N candidates of all users together, I titles of the catalogue, K factors of ALS,
 W width of a tower vector, D width of a text vector, C candidates of a user.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from feature_defs.recommendations import HISTORY_LENGTH, SOURCES
@@ -18,19 +19,21 @@ from pipelines.blas_threads import one_blas_thread
 from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
-from pipelines.largest import largest
 from pipelines.lists import reasons, sources
 from pipelines.lists.candidate_configuration import CandidateConfiguration
 from pipelines.lists.forbidden import forbidden
+from pipelines.lists.fusing import Proposals, fuse
 from pipelines.models.item_item import Neighbours
 from pipelines.models.nearest import NearestIndex
+from pipelines.models.ranker_titles import Titles
 from pipelines.models.recent import Recent
 
-# Cells of user x title held at once: 8 MiB of float32 for each source.
-_CELLS = 2 * 1024 * 1024
-# Users whose candidates are explained at once: some 60 MB of gathered vectors.
+# Cells of user x title held at once: 4 MiB of float32, which stay in the processor's cache.
+_CELLS = 1024 * 1024
 _USERS_AT_ONCE = 512
 _CODES = {name: code for code, name in enumerate(SOURCES)}
+
+_Number = TypeVar("_Number", bound=np.number)
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -92,6 +95,9 @@ class Retrieval:
                 )
             if not np.isfinite(values).all():
                 raise DataError(f"the {name} of titles are not all finite")
+        for name in ("als_items", "tower_items", "text_items"):
+            # What was read from a file may not be written to, and compiled code would be compiled once more for it.
+            object.__setattr__(self, name, np.require(getattr(self, name), np.float32, ["C", "W"]))
         self.index.check_belongs(self.tower_items)
 
     @cached_property
@@ -121,12 +127,20 @@ class Retrieval:
         return np.argsort(-self.popularity, kind="stable")
 
     @cached_property
-    def previous_episodes(self) -> Integers:
-        """Which episode goes before each title: int64 [I], -1 for none."""
-        previous = np.full(len(self.catalogue), -1, np.int64)
-        following = self.catalogue.next_episodes
-        previous[following[following >= 0]] = np.flatnonzero(following >= 0)
-        return previous
+    def _titles(self) -> dict[int, Titles]:
+        return {}
+
+    def titles(self, item_features: pa.Table) -> Titles:
+        """What the ranker reads of the titles alone, the same object each time that the same features are given.
+
+        Args:
+            item_features: rows of ITEM_FEATURES, aligned with the catalogue.
+        """
+        kept = self._titles.get(id(item_features))
+        if kept is None or kept.item_features is not item_features:
+            kept = Titles(self.catalogue, item_features, self.als_items, self.text_items)
+            self._titles[id(item_features)] = kept
+        return kept
 
 
 def candidates(
@@ -137,6 +151,8 @@ def candidates(
     configuration: CandidateConfiguration,
     maturity_limits: Integers | None = None,
     cohort_users: Floats | None = None,
+    *,
+    with_reasons: bool = True,
 ) -> Candidates:
     """The titles of each user that may become a list, fused from all sources, best first.
 
@@ -154,6 +170,7 @@ def candidates(
         maturity_limits: int64 [U], the largest age each may see; None: no user has one.
         cohort_users: float32 [U, K], ALS vectors of the users' cohorts, zero rows for those who need none; None: nobody
             does.
+        with_reasons: whether reasons are looked for, or are all -1, as for those of whom a few are kept.
 
     Raises:
         DataError: where vectors have other shapes or are not all finite.
@@ -183,7 +200,7 @@ def candidates(
             )
             for start in range(0, max(count, 1), step)
         ]
-    return Candidates(
+    found = Candidates(
         user_ids=histories.user_ids,
         offsets=np.cumsum(np.concatenate([[0], *(np.diff(part.offsets) for part in parts)]), dtype=np.int64),
         positions=np.concatenate([part.positions for part in parts]),
@@ -191,6 +208,18 @@ def candidates(
         reasons=np.concatenate([part.reasons for part in parts]),
         scores=np.concatenate([part.scores for part in parts]),
     )
+    if not with_reasons:
+        return found
+    positions, codes = padded(found, found.positions, -1), padded(found, found.sources, 0)
+    return replace(found, reasons=explained(retrieval, histories, positions, codes)[positions >= 0])
+
+
+def padded(found: Candidates, values: NDArray[_Number], empty: float) -> NDArray[_Number]:
+    """A number of each candidate, [N], as a matrix [U, C], `empty` where a user has fewer; at least one column."""
+    counts = np.diff(found.offsets)
+    matrix = np.full((len(counts), max(int(counts.max(initial=0)), 1)), empty, values.dtype)
+    matrix[np.arange(matrix.shape[1]) < counts[:, None]] = values
+    return matrix
 
 
 def compressed(
@@ -224,14 +253,29 @@ def _of_block(
         proposals["cohort"] = sources.by_vectors(
             cohort_users, retrieval.als_items, retrieval.als_knows, blocked, configuration.quotas.cohort
         )
-    fused, contributors = _fused(proposals, blocked.shape, configuration)
-    _fill(fused, contributors, proposals, retrieval.by_plays, blocked, configuration)
-    positions = largest(np.where(fused > 0, fused, np.float32(-np.inf)), configuration.count)
-    at = np.maximum(positions, 0)
-    codes = np.take_along_axis(contributors, at, 1)
-    scores = np.take_along_axis(fused, at, 1)
+    quotas = {name: int(getattr(configuration.quotas, name)) for name in proposals}
+    weights = {name: float(getattr(configuration.weights, name)) for name in proposals}
+    names = list(proposals)
+    # Half of what the last place of any source is worth.
+    last = [weights[name] / (configuration.rank_constant + 1 + quotas[name]) for name in names if quotas[name]]
+    fused = fuse(
+        Proposals(
+            np.concatenate([np.zeros((len(blocked), 0), np.int64), *proposals.values()], axis=1),
+            np.cumsum([0, *(proposals[name].shape[1] for name in names)]),
+            np.array([quotas[name] for name in names], np.int64),
+            np.array([weights[name] for name in names], np.float64),
+            np.array([_CODES[name] for name in names], np.int64),
+            names.index("towers") if "towers" in names else -1,
+        ),
+        blocked,
+        retrieval.by_plays,
+        configuration.count,
+        configuration.rank_constant,
+        float(np.float32(min(last, default=1.0))) / 2,
+        _CODES["most_popular"],
+    )
     return compressed(
-        histories.user_ids, positions, codes.astype(np.int64), _explained(retrieval, positions, codes, recent), scores
+        histories.user_ids, fused.positions, fused.sources, np.full_like(fused.positions, -1), fused.scores
     )
 
 
@@ -285,74 +329,26 @@ def _proposals(
     return proposals
 
 
-def _fused(
-    proposals: dict[str, Integers], shape: tuple[int, ...], configuration: CandidateConfiguration
-) -> tuple[Floats, NDArray[np.int8]]:
-    """Sums of weighted reciprocal ranks, float32 [B, I], and the source of the largest part of each, int8 [B, I]."""
-    fused = np.zeros(shape, np.float32)
-    most = np.zeros(shape, np.float32)
-    contributors = np.full(shape, _CODES["most_popular"], np.int8)
-    for name, proposed in proposals.items():
-        rows, ranks = np.nonzero(proposed[:, : getattr(configuration.quotas, name)] >= 0)
-        at = rows * shape[1] + proposed[rows, ranks]
-        worth = _worth(name, ranks, configuration)
-        fused.reshape(-1)[at] += worth
-        is_most = worth > most.reshape(-1)[at]
-        most.reshape(-1)[at[is_most]] = worth[is_most]
-        contributors.reshape(-1)[at[is_most]] = _CODES[name]
-    return fused, contributors
+def explained(retrieval: Retrieval, histories: Histories, positions: Integers, source_codes: Integers) -> Integers:
+    """How far back in the history the reason of each candidate is: int64 [U, C], -1 for none.
 
-
-def _worth(name: str, ranks: Integers, configuration: CandidateConfiguration) -> Floats:
-    weight = float(getattr(configuration.weights, name))
-    worth: Floats = (weight / (configuration.rank_constant + 1 + ranks)).astype(np.float32)
-    return worth
-
-
-def _fill(
-    fused: Floats,
-    contributors: NDArray[np.int8],
-    proposals: dict[str, Integers],
-    by_plays: Integers,
-    blocked: NDArray[np.bool_],
-    configuration: CandidateConfiguration,
-) -> None:
-    """Give titles that nobody proposed a score below all that were: the towers' next best, then the most popular."""
-    lengths = {name: getattr(configuration.quotas, name) for name in proposals}
-    last = [float(_worth(name, np.array([length]), configuration)[0]) for name, length in lengths.items() if length]
-    floor = min(last, default=1.0) / 2
-    short = np.flatnonzero((fused > 0).sum(1) < configuration.count)
-    if "towers" in proposals and len(short):
-        following = proposals["towers"][short]
-        rows, ranks = np.nonzero(following >= 0)
-        _write_free(fused, short[rows], following[rows, ranks], floor * (1 - ranks / (2 * following.shape[1])))
-        is_new = contributors[short[rows], following[rows, ranks]] == _CODES["most_popular"]
-        contributors[short[rows][is_new], following[rows, ranks][is_new]] = _CODES["towers"]
-        short = short[(fused[short] > 0).sum(1) < configuration.count]
-    if len(short):
-        popular = sources.first_open(by_plays, blocked[short] | (fused[short] > 0), configuration.count)
-        rows, ranks = np.nonzero(popular >= 0)
-        _write_free(fused, short[rows], popular[rows, ranks], floor * (1 - ranks / configuration.count) / 2)
-
-
-def _write_free(fused: Floats, rows: Integers, positions: Integers, values: NDArray[np.float64]) -> None:
-    free = fused[rows, positions] == 0
-    fused[rows[free], positions[free]] = values[free]
-
-
-def _explained(retrieval: Retrieval, positions: Integers, codes: NDArray[np.int8], recent: Recent) -> Integers:
-    """How far back in the history the reason of each candidate is: int64 [B, C], -1 for none."""
-    explained = np.full(positions.shape, -1, np.int64)
-    vectors = {"towers": retrieval.tower_items, "als": retrieval.als_items, "content": retrieval.text_items}
-    for name in ("towers", "als", "content", "item_item", "next_episode"):
-        rows, columns, packed = reasons.packed(positions, (codes == _CODES[name]) & (positions >= 0))
-        if not len(rows):
-            continue
-        if name == "item_item":
-            back = reasons.nearest_neighbours(retrieval.neighbours, packed, recent, len(retrieval.catalogue))
-        elif name == "next_episode":
-            back = reasons.previous(retrieval.previous_episodes, packed, recent)
-        else:
-            back = reasons.nearest(vectors[name], packed, recent)
-        explained[rows, columns] = back[packed >= 0]
-    return explained
+    Args:
+        retrieval: what proposed them.
+        histories: of U users, whole.
+        positions: int64 [U, C] in the catalogue, -1 where there is no candidate.
+        source_codes: int64 [U, C], which source each is from.
+    """
+    recent = Recent.of(histories, retrieval.catalogue, HISTORY_LENGTH)
+    found = np.full(positions.shape, -1, np.int64)
+    is_there = positions >= 0
+    for name, items in (
+        ("towers", retrieval.tower_items),
+        ("als", retrieval.als_items),
+        ("content", retrieval.text_items),
+    ):
+        reasons.nearest(items, positions, is_there & (source_codes == _CODES[name]), recent, found)
+    is_near = is_there & (source_codes == _CODES["item_item"])
+    reasons.nearest_neighbours(retrieval.neighbours, positions, is_near, recent, found)
+    is_next = is_there & (source_codes == _CODES["next_episode"])
+    reasons.previous(retrieval.catalogue.next_episodes, positions, is_next, recent, found)
+    return found

@@ -3,20 +3,17 @@
 The first places are chosen by maximal marginal relevance (Carbonell, Goldstein, "The Use of MMR, Diversity-Based
 Reranking for Reordering Documents and Producing Summaries", 1998): lambda x score - (1 - lambda) x the largest
 similarity to what was chosen. The rest follows in order of rank. All under one rule: no page holds more than a few
-titles of one main genre, unless nothing else is left.
+titles of one main genre, unless nothing else is left. Compiled, one user at a time.
 
-Shapes: U users, B users of a block, C candidates, P candidates of the pool, I titles, D width of a vector, L places.
+Shapes: U users, C candidates, P candidates of the pool, I titles, D width of a vector, L places.
 """
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.blas_threads import one_blas_thread
 from pipelines.errors import DataError
 from pipelines.lists.diversity_configuration import DiversityConfiguration
-
-# Cells of user x pool x pool held at once: 8 MiB of float32.
-_CELLS = 2 * 1024 * 1024
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -56,152 +53,120 @@ def diversify(
     # Said so that NaN fails it too.
     if not (scores[:, :-1] >= scores[:, 1:]).all() or np.isnan(scores[:, :1]).any():
         raise DataError("the scores of candidates do not descend")
-    pool = min(configuration.pool, scores.shape[1])
-    step = max(1, _CELLS // max(pool * pool, 1))
     order = np.full((len(scores), configuration.length), -1, np.int64)
-    with one_blas_thread():
-        for start in range(0, len(scores), step):
-            part = slice(start, start + step)
-            order[part] = _of_block(scores[part], positions[part], main_genres, vectors, pool, configuration)
+    if order.size and len(main_genres):
+        _write(
+            order,
+            np.ascontiguousarray(scores, np.float32),
+            np.ascontiguousarray(positions, np.int64),
+            np.array(main_genres, np.int64),
+            np.ascontiguousarray(vectors, np.float32),
+            configuration.genre_limit,
+            configuration.page,
+            np.float32(configuration.mmr_lambda),
+            np.float32(1 - configuration.mmr_lambda),
+            configuration.mmr_places,
+            configuration.pool,
+        )
     return order
 
 
-def _of_block(
-    scores: Floats,
-    positions: Integers,
-    main_genres: Integers,
-    vectors: Floats,
-    pool: int,
-    configuration: DiversityConfiguration,
-) -> Integers:
-    users, count = positions.shape
-    order = np.full((users, configuration.length), -1, np.int64)
-    if not count or not len(main_genres):
-        return order
-    left = (positions >= 0) & (scores > -np.inf)
+@numba.njit(cache=True, nogil=True)
+def _write(order, scores, positions, main_genres, vectors, limit, page, weight, cost, mmr_places, pool):  # type: ignore[no-untyped-def]
+    count, length = positions.shape[1], order.shape[1]
+    pool, places = min(pool, count), min(mmr_places, length, count)
+    is_left = np.empty(count, np.bool_)
     # Genres from 1, so that those without stand together at 0, where nothing is counted.
-    genres = np.where(left, main_genres[np.maximum(positions, 0)], -1) + 1
-    kinds = int(main_genres.max(initial=-1)) + 2
-    places = min(configuration.mmr_places, configuration.length, count)
-    used = _by_relevance(scores, positions, genres, kinds, vectors, pool, places, left, order, configuration)
-    _by_rank(genres, kinds, left, used, order, places, configuration)
-    return order
-
-
-def _by_relevance(
-    scores: Floats,
-    positions: Integers,
-    genres: Integers,
-    kinds: int,
-    vectors: Floats,
-    pool: int,
-    places: int,
-    left: NDArray[np.bool_],
-    order: Integers,
-    configuration: DiversityConfiguration,
-) -> Integers:
-    """Choose the first places; strikes what is chosen from `left`, and returns the genres used on the page begun."""
-    rows = np.arange(len(positions))
-    weight = np.float32(configuration.mmr_lambda)
-    cost = np.float32(1 - configuration.mmr_lambda)
-    near = np.where((positions[:, :pool] >= 0)[..., None], vectors[np.maximum(positions[:, :pool], 0)], 0)
-    similarities = np.matmul(near, near.transpose(0, 2, 1))
-    relevance = weight * _normalised(scores[:, :pool], left[:, :pool])
-    nearest = np.zeros(relevance.shape, np.float32)
-    # Struck titles fall to -inf, and stay there.
-    relevance[~left[:, :pool]] = -np.inf
-    pool_genres = rows[:, None] * kinds + genres[:, :pool]
-    used = np.zeros((len(positions), kinds), np.int64)
-    full = np.zeros((len(positions), kinds), np.bool_)
-    for place in range(places):
-        if place % configuration.page == 0:
-            used[:] = 0
-            full[:] = False
-        values = relevance - cost * nearest
-        allowed = np.where(full.reshape(-1)[pool_genres], np.float32(-np.inf), values)
-        chosen = allowed.argmax(1)
-        stuck = np.flatnonzero(allowed[rows, chosen] == -np.inf)
-        if len(stuck):
-            chosen[stuck] = _unstuck(values[stuck], genres[stuck], full[stuck], left[stuck])
-        is_there = chosen >= 0
-        order[:, place] = chosen
-        at = rows[is_there], chosen[is_there]
-        left[at] = False
-        genre = genres[at]
-        used[at[0], genre] += genre > 0
-        full[at[0], genre] = used[at[0], genre] >= configuration.genre_limit
-        full[:, 0] = False
-        is_in_pool = is_there & (chosen < pool)
-        relevance[rows[is_in_pool], chosen[is_in_pool]] = -np.inf
-        likeness = similarities[rows, np.where(is_in_pool, chosen, 0)]
-        beyond = np.flatnonzero(is_there & (chosen >= pool))
-        if len(beyond):
-            likeness[beyond] = np.einsum("bpd,bd->bp", near[beyond], vectors[positions[beyond, chosen[beyond]]])
-        nearest = likeness if place == 0 else np.maximum(nearest, likeness)
-    if places % configuration.page == 0:
+    genres = np.empty(count, np.int64)
+    used = np.zeros(main_genres.max() + 2, np.int64)
+    relevance, nearest = np.empty(pool, np.float32), np.empty(pool, np.float32)
+    for user in range(len(order)):
+        for column in range(count):
+            is_left[column] = positions[user, column] >= 0 and scores[user, column] > -np.inf
+            genres[column] = main_genres[positions[user, column]] + 1 if is_left[column] else 0
+        _weigh(relevance, scores[user], is_left, weight)
+        nearest[:] = 0
         used[:] = 0
-    return used
+        for place in range(places):
+            if place % page == 0:
+                used[:] = 0
+            chosen = _most_relevant(relevance, nearest, cost, genres, used, limit, is_left)
+            if chosen < 0:
+                break
+            order[user, place] = chosen
+            is_left[chosen] = False
+            used[genres[chosen]] += genres[chosen] > 0
+            if chosen < pool:
+                relevance[chosen] = -np.inf
+            vector = vectors[positions[user, chosen]]
+            for column in range(pool):
+                if is_left[column]:
+                    likeness = _dot(vector, vectors[positions[user, column]])
+                    nearest[column] = likeness if place == 0 else max(nearest[column], likeness)
+        _by_rank(order[user], places, genres, used, limit, page, is_left)
 
 
-def _unstuck(values: Floats, genres: Integers, full: NDArray[np.bool_], left: NDArray[np.bool_]) -> Integers:
-    """What to choose where the pool has nothing that keeps the rule: int64 [B], -1 where nothing is left at all."""
-    keeps = left & ~np.take_along_axis(full, genres, 1)
-    best = np.where(keeps.any(1), keeps.argmax(1), values.argmax(1))
-    is_relaxed_in_pool = ~keeps.any(1) & (values.max(1) > -np.inf)
-    # The pool is used up and all beyond it break the rule: the first of them.
-    best = np.where(keeps.any(1) | is_relaxed_in_pool, best, left.argmax(1))
-    return np.where(left.any(1), best, -1)
+@numba.njit(cache=True, nogil=True)
+def _weigh(relevance, scores, is_left, weight):  # type: ignore[no-untyped-def]
+    """What the scores of the pool count, from 0 to 1; -inf where there is none."""
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    for column in range(len(relevance)):
+        if is_left[column]:
+            low, high = min(low, scores[column]), max(high, scores[column])
+    spread = high - low if high > low else np.float32(1)
+    for column in range(len(relevance)):
+        relevance[column] = weight * ((scores[column] - low) / spread) if is_left[column] else -np.inf
 
 
-def _by_rank(
-    genres: Integers,
-    kinds: int,
-    left: NDArray[np.bool_],
-    used: Integers,
-    order: Integers,
-    begin: int,
-    configuration: DiversityConfiguration,
-) -> None:
-    """Fill the places from `begin` on in order of rank, a page at a time.
-
-    Within a page what is allowed only shrinks, so a greedy choice is: of what is left, the first of each genre up to
-    its limit, in order of rank, and after them the others, in order of rank.
-    """
-    users, count = genres.shape
-    rows = np.arange(users)[:, None]
-    by_genre = np.argsort(genres, axis=1, kind="stable")
-    sorted_genres = np.take_along_axis(genres, by_genre, 1)
-    begins_genre = np.ones(genres.shape, np.bool_)
-    begins_genre[:, 1:] = sorted_genres[:, 1:] != sorted_genres[:, :-1]
-    first_of_genre = np.maximum.accumulate(np.where(begins_genre, np.arange(count), 0), axis=1)
-    columns = np.arange(count, dtype=np.int64)
-    # Before any column, so that a sum up to the start of a genre leaves its first title out.
-    sums = np.zeros((users, count + 1), np.int32)
-    while begin < configuration.length and left.any():
-        end = min(begin - begin % configuration.page + configuration.page, configuration.length)
-        np.cumsum(np.take_along_axis(left, by_genre, 1), axis=1, out=sums[:, 1:])
-        before = sums[:, :-1] - np.take_along_axis(sums, first_of_genre, 1)
-        room = configuration.genre_limit - np.take_along_axis(used, sorted_genres, 1)
-        keeps = np.empty(genres.shape, np.bool_)
-        keeps[rows, by_genre] = (before < room) | (sorted_genres == 0)
-        # What keeps the rule by rank, then what does not by rank, then what is not left.
-        keys = np.where(left, np.where(keeps, columns, columns + count), columns + 2 * count)
-        width = min(end - begin, count)
-        taken = np.partition(keys, width - 1, axis=1)[:, :width]
-        taken.sort(axis=1)
-        chosen = np.where(taken < 2 * count, taken % count, -1)
-        order[:, begin : begin + width] = chosen
-        at_rows, at = np.nonzero(chosen >= 0)
-        left[at_rows, chosen[at_rows, at]] = False
-        used = np.zeros((users, kinds), np.int64)
-        begin = end
+@numba.njit(cache=True, nogil=True)
+def _most_relevant(relevance, nearest, cost, genres, used, limit, is_left):  # type: ignore[no-untyped-def]
+    """The next title of the list, -1 where none is left."""
+    best, chosen = np.float32(-np.inf), -1
+    relaxed_best, relaxed = np.float32(-np.inf), -1
+    for column in range(len(relevance)):
+        value = relevance[column] - cost * nearest[column]
+        if value > relaxed_best:
+            relaxed_best, relaxed = value, column
+        if value > best and (genres[column] == 0 or used[genres[column]] < limit):
+            best, chosen = value, column
+    if chosen >= 0:
+        return chosen
+    first = -1
+    for column in range(len(is_left)):
+        if is_left[column]:
+            if genres[column] == 0 or used[genres[column]] < limit:
+                return column
+            first = column if first < 0 else first
+    # Whatever is left breaks the rule.
+    return relaxed if relaxed >= 0 else first
 
 
-def _normalised(scores: Floats, is_there: NDArray[np.bool_]) -> Floats:
-    """Scores of each row from 0 to 1, 0 where all are equal; 0 where there is none."""
-    low = np.where(is_there, scores, np.inf).min(1, initial=np.inf, keepdims=True)
-    high = np.where(is_there, scores, -np.inf).max(1, initial=-np.inf, keepdims=True)
-    spread = np.where(high > low, high - low, 1)
-    return np.where(is_there, (np.where(is_there, scores, 0) - np.where(low < np.inf, low, 0)) / spread, 0).astype(
-        np.float32
-    )
+# Terms may be added in any order, so that eight are at a time; it is the same order every time.
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _dot(left, right):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for k in range(len(left)):
+        total += left[k] * right[k]
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _by_rank(order, begin, genres, used, limit, page, is_left):  # type: ignore[no-untyped-def]
+    """Fill the places from `begin` on in order of rank, a page at a time: first what keeps the rule, then the rest."""
+    while begin < len(order):
+        if begin % page == 0:
+            used[:] = 0
+        end = min(begin - begin % page + page, len(order))
+        started = begin
+        for keeps in (True, False):
+            for column in range(len(genres)):
+                if begin == end:
+                    break
+                genre = genres[column]
+                if is_left[column] and (not keeps or genre == 0 or used[genre] < limit):
+                    is_left[column] = False
+                    used[genre] += genre > 0
+                    order[begin] = column
+                    begin += 1
+        if begin == started:
+            return

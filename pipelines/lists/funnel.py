@@ -5,28 +5,34 @@ Shapes: U users, I titles, C candidates at most, R places of a list.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.blas_threads import one_blas_thread
 from pipelines.catalogue import Catalogue
 from pipelines.histories import Histories, Popularity
 from pipelines.knowledge import aligned, plays_of
-from pipelines.lists.candidates import Candidates, Retrieval, candidates
+from pipelines.largest import largest
+from pipelines.lists.candidates import Candidates, Retrieval, candidates, explained, padded
 from pipelines.lists.diversity import diversify
 from pipelines.lists.funnel_configuration import FunnelConfiguration
 from pipelines.models.als import AlsModel
 from pipelines.models.item_item import Neighbours
 from pipelines.models.model_set import ModelSet
 from pipelines.models.nearest import build
-from pipelines.models.ranker_inputs import Knowledge, pair_inputs, usual_context
+from pipelines.models.ranker_inputs import Knowledge
+from pipelines.models.ranker_scoring import score
 from pipelines.sorted_ids import positions_among
 
 # Users whose candidates are held at once: half a million pairs with their features.
 _USERS_AT_ONCE = 1024
 # When most people watch, for whom a list is made before anyone knows when they will.
 _USUAL_HOUR = 20
+
+_Number = TypeVar("_Number", bound=np.number)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ def knowledge_of(
         text_items=retrieval.text_items,
         neighbours=retrieval.neighbours,
         tower_temperature=model_set.towers.temperature,
+        shared=retrieval.titles(item_features),
     )
 
 
@@ -127,6 +134,7 @@ def retrieve(
         configuration.candidates,
         maturity_limits(knowledge.users),
         cohorts,
+        with_reasons=False,
     )
 
 
@@ -148,71 +156,37 @@ def recommend(
     found = retrieve(model_set, retrieval, knowledge, configuration)
     scores = found.scores
     if model_set.ranker is not None and len(found.positions):
-        owners = found.owners()
         users = len(knowledge.histories.user_ids)
-        context = usual_context(knowledge, owners, np.full(users, _USUAL_HOUR), np.full(users, weekday))
-        slots = np.full(len(owners), -1, np.int64)
-        scores = model_set.ranker.score(pair_inputs(knowledge, owners, found.positions, context, slots))
-    table = _Padded.of(found, scores)
-    retrieved = table.positions[:, :length].copy()
-    table = table.sorted()
-    ranked = table.positions[:, :length]
+        hours, weekdays = np.full(users, _USUAL_HOUR), np.full(users, weekday)
+        with one_blas_thread():
+            scores = score(model_set.ranker, knowledge, found.offsets, found.positions, hours, weekdays)
+    positions, worth = padded(found, found.positions, -1), padded(found, scores, -np.inf)
+    # Best first; among equals in the order they came.
+    by_score = largest(worth, worth.shape[1])
+    ranked, ranked_scores = _at(positions, by_score, -1), _at(worth, by_score, -np.inf)
     order = diversify(
-        table.scores,
-        table.positions,
+        ranked_scores,
+        ranked,
         retrieval.catalogue.main_genres,
         _looks(retrieval, configuration.diversity.resemblance),
         configuration.diversity,
     )[:, :length]
-    chosen = table.at(order)
-    return Recommended(retrieved, ranked, chosen.positions, chosen.scores, chosen.sources, chosen.reasons)
+    final, sources = _at(ranked, order, -1), _at(padded(found, found.sources, 0), _at(by_score, order, -1), 0)
+    return Recommended(
+        retrieved=positions[:, :length],
+        ranked=ranked[:, :length],
+        final=final,
+        scores=_at(ranked_scores, order, -np.inf),
+        sources=sources,
+        reasons=explained(retrieval, knowledge.histories, final, sources),
+    )
 
 
-@dataclass(frozen=True)
-class _Padded:
-    """Candidates as matrices [U, C]: position -1 and score -inf where a user has fewer."""
-
-    positions: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    sources: NDArray[np.int64]
-    reasons: NDArray[np.int64]
-
-    @staticmethod
-    def of(found: Candidates, scores: NDArray[np.float32]) -> "_Padded":
-        users, counts = len(found.user_ids), np.diff(found.offsets)
-        width = max(int(counts.max(initial=0)), 1)
-        within = np.arange(len(found.positions)) - np.repeat(found.offsets[:-1], counts)
-        at = (found.owners(), within)
-
-        def matrix(values: NDArray[np.generic], empty: float, dtype: type) -> NDArray[np.generic]:
-            out: NDArray[np.generic] = np.full((users, width), empty, dtype)
-            out[at] = values
-            return out
-
-        return _Padded(
-            matrix(found.positions, -1, np.int64).astype(np.int64),
-            matrix(scores, -np.inf, np.float32).astype(np.float32),
-            matrix(found.sources, 0, np.int64).astype(np.int64),
-            matrix(found.reasons, -1, np.int64).astype(np.int64),
-        )
-
-    def sorted(self) -> "_Padded":
-        """Best first; among equals in the order they came."""
-        return self.at(np.argsort(-self.scores, axis=1, kind="stable"))
-
-    def at(self, order: NDArray[np.int64]) -> "_Padded":
-        """The candidates in these columns; nothing for column -1."""
-        columns = np.maximum(order, 0)
-
-        def taken(values: NDArray[np.generic]) -> NDArray[np.generic]:
-            return np.take_along_axis(values, columns, 1)
-
-        return _Padded(
-            np.where(order >= 0, taken(self.positions), -1).astype(np.int64),
-            np.where(order >= 0, taken(self.scores), -np.inf).astype(np.float32),
-            np.where(order >= 0, taken(self.sources), 0).astype(np.int64),
-            np.where(order >= 0, taken(self.reasons), -1).astype(np.int64),
-        )
+def _at(values: NDArray[_Number], columns: NDArray[np.int64], empty: float) -> NDArray[_Number]:
+    """The values in these columns [U, R], `empty` for column -1."""
+    taken = np.take_along_axis(values, np.maximum(columns, 0), 1)
+    taken[columns < 0] = empty
+    return taken
 
 
 def in_blocks(histories: Histories, size: int = _USERS_AT_ONCE) -> Iterator[Histories]:

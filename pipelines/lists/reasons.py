@@ -1,77 +1,127 @@
-"""Which title of a user's recent history explains a candidate.
+"""Which title of a user's recent history explains a candidate: compiled, one user at a time.
 
-Every function over candidates takes int64 [B, C], -1 where there is none, and returns int64 [B, C]: how far back the
-title is, 0 for the newest, -1 where nothing explains it. Of equals the newest explains.
+For what came from vectors it is the nearest title there, for a neighbour the one it is a neighbour of, for an episode
+the one before it. Of equals the newest explains.
+
 Shapes: B users, C candidates, H newest titles, I titles, W width of a vector.
 """
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.models.item_item import Neighbours, neighbour_terms
+from pipelines.models.item_item import Neighbours
 from pipelines.models.recent import Recent
 
+Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
-def packed(positions: Integers, chosen: NDArray[np.bool_]) -> tuple[Integers, Integers, Integers]:
-    """The chosen cells of a matrix [B, R], moved to the left: rows and columns of each, and int64 [B, C] padded by -1.
-
-    The cells of the padded matrix that are not -1 are, row by row, in the order of rows and columns.
-    """
-    rows, columns = np.nonzero(chosen)
-    counts = chosen.sum(1)
-    left = np.full((len(positions), int(counts.max(initial=0))), -1, np.int64)
-    starts = np.cumsum(counts) - counts
-    left[rows, np.arange(len(rows)) - starts[rows]] = positions[rows, columns]
-    return rows, columns, left
-
-
-def nearest(items: NDArray[np.float32], candidates: Integers, recent: Recent) -> Integers:
-    """The recent title with the largest inner product, if it is above 0: titles that point apart explain nothing.
+def nearest(
+    items: Floats, candidates: Integers, is_asked: NDArray[np.bool_], recent: Recent, reasons: Integers
+) -> None:
+    """Write the recent title with the largest inner product, if it is above 0: titles that point apart explain nothing.
 
     Args:
         items: float32 [I, W], zero rows where a title has no vector.
         candidates: int64 [B, C].
+        is_asked: bool [B, C], which of them are to be explained so.
         recent: of the users.
+        reasons: int64 [B, C], written where asked: how far back the title is, -1 where none explains it.
     """
-    if not recent.positions.shape[1]:
-        return np.full(candidates.shape, -1, np.int64)
-    past = np.where((recent.positions >= 0)[..., None], items[np.maximum(recent.positions, 0)], 0)
-    products = np.matmul(items[np.maximum(candidates, 0)], past.transpose(0, 2, 1))
-    best = products.argmax(2)
-    is_near = np.take_along_axis(products, best[..., None], 2)[..., 0] > 0
-    return np.where(is_near & (candidates >= 0), best, -1)
+    _write_nearest(np.ascontiguousarray(items), candidates, is_asked, recent.positions, reasons)
 
 
-def nearest_neighbours(neighbours: Neighbours, candidates: Integers, recent: Recent, titles: int) -> Integers:
-    """The recent title that the candidate is a neighbour of, by the largest weight and share watched."""
-    explained = np.full(candidates.size, -1, np.int64)
-    rows, columns = np.nonzero(candidates >= 0)
-    cells = np.full(len(candidates) * titles, -1, np.int32)
-    cells[rows * titles + candidates[rows, columns]] = rows * candidates.shape[1] + columns
-    users, targets, worth, back = neighbour_terms(neighbours, recent)
-    cell = cells[users * titles + targets]
-    met = cell >= 0
-    cell, worth, back = cell[met], worth[met], back[met]
-    largest = np.zeros(candidates.size, np.float32)
-    np.maximum.at(largest, cell, worth)
-    explains = np.flatnonzero(worth == largest[cell])[::-1]
-    # Terms are in order of time, newest first, and of those of a cell the last to be written stays.
-    explained[cell[explains]] = back[explains]
-    return explained.reshape(candidates.shape)
+def nearest_neighbours(
+    neighbours: Neighbours, candidates: Integers, is_asked: NDArray[np.bool_], recent: Recent, reasons: Integers
+) -> None:
+    """Write the recent title that a candidate is a neighbour of, by the largest weight and share watched; as above."""
+    _write_neighbours(
+        neighbours.positions, neighbours.weights, candidates, is_asked, recent.positions, recent.shares, reasons
+    )
 
 
-def previous(previous_episodes: Integers, candidates: Integers, recent: Recent) -> Integers:
-    """The episode before, if it is among the recent titles.
+def previous(
+    next_episodes: Integers, candidates: Integers, is_asked: NDArray[np.bool_], recent: Recent, reasons: Integers
+) -> None:
+    """Write the episode before, if it is among the recent titles; as above.
 
     Args:
-        previous_episodes: int64 [I], -1 for none.
+        next_episodes: int64 [I], which episode follows each title, -1 for none.
         candidates: int64 [B, C].
+        is_asked: bool [B, C].
         recent: of the users.
+        reasons: int64 [B, C].
     """
-    if not recent.positions.shape[1]:
-        return np.full(candidates.shape, -1, np.int64)
-    before = np.where(candidates >= 0, previous_episodes[np.maximum(candidates, 0)], -1)
-    matches = (recent.positions[:, None, :] == before[..., None]) & (before >= 0)[..., None]
-    return np.where(matches.any(2), matches.argmax(2), -1)
+    _write_previous(next_episodes, candidates, is_asked, recent.positions, reasons)
+
+
+@numba.njit(cache=True, nogil=True)
+def _write_nearest(items, candidates, is_asked, recent, reasons):  # type: ignore[no-untyped-def]
+    length, width = recent.shape[1], items.shape[1]
+    # The newest titles beside each other, so that a candidate is multiplied with many of them at once.
+    past = np.zeros((width, length), np.float32)
+    products = np.empty(length, np.float32)
+    for user in range(len(candidates)):
+        is_ready = False
+        for place in range(candidates.shape[1]):
+            if not is_asked[user, place]:
+                continue
+            if not is_ready:
+                is_ready = True
+                for back in range(length):
+                    title = recent[user, back]
+                    for k in range(width):
+                        past[k, back] = items[title, k] if title >= 0 else np.float32(0)
+            products[:] = 0
+            vector = items[candidates[user, place]]
+            for k in range(width):
+                value, row = vector[k], past[k]
+                for back in range(length):
+                    products[back] += value * row[back]
+            best, reason = np.float32(0), -1
+            for back in range(length):
+                if products[back] > best:
+                    best, reason = products[back], back
+            reasons[user, place] = reason
+
+
+@numba.njit(cache=True, nogil=True)
+def _write_neighbours(neighbours, weights, candidates, is_asked, recent, shares, reasons):  # type: ignore[no-untyped-def]
+    places = np.full(len(neighbours), -1, np.int64)
+    most = np.empty(candidates.shape[1], np.float32)
+    for user in range(len(candidates)):
+        many = 0
+        for place in range(candidates.shape[1]):
+            if is_asked[user, place]:
+                places[candidates[user, place]] = place
+                most[place] = 0
+                reasons[user, place] = -1
+                many += 1
+        if not many:
+            continue
+        for back in range(recent.shape[1]):
+            title = recent[user, back]
+            if title < 0:
+                continue
+            for near in range(neighbours.shape[1]):
+                place = places[neighbours[title, near]] if neighbours[title, near] >= 0 else -1
+                if place >= 0 and weights[title, near] * shares[user, back] > most[place]:
+                    most[place] = weights[title, near] * shares[user, back]
+                    reasons[user, place] = back
+        for place in range(candidates.shape[1]):
+            if is_asked[user, place]:
+                places[candidates[user, place]] = -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _write_previous(next_episodes, candidates, is_asked, recent, reasons):  # type: ignore[no-untyped-def]
+    for user in range(len(candidates)):
+        for place in range(candidates.shape[1]):
+            if not is_asked[user, place]:
+                continue
+            reasons[user, place] = -1
+            for back in range(recent.shape[1]):
+                if recent[user, back] >= 0 and next_episodes[recent[user, back]] == candidates[user, place]:
+                    reasons[user, place] = back
+                    break

@@ -1,6 +1,14 @@
-"""The lists of a part of the users, from their histories to rows ready for the lake, a block of users at a time."""
+"""The lists of a part of the users, from their histories to rows ready for the lake, a block of users at a time.
 
+A block is worked on by one thread from its vectors to its rows, as many blocks beside each other as there are cores;
+so a list does not depend on how many there are.
+"""
+
+import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import date, timedelta
 
 import numpy as np
@@ -8,12 +16,14 @@ import pyarrow as pa
 
 from feature_defs.recommendations import RECOMMENDATIONS
 from pipelines.arrow_schemas import arrow_schema
+from pipelines.blas_threads import one_blas_thread
 from pipelines.histories import Histories
 from pipelines.lists.candidates import Retrieval
 from pipelines.lists.funnel import in_blocks, knowledge_of, recommend
 from pipelines.lists.funnel_configuration import FunnelConfiguration
 from pipelines.lists.ranking import Ranked, recommendation_rows
 from pipelines.models.model_set import ModelSet
+from pipelines.models.torch_threads import one_torch_thread
 
 
 def list_rows(
@@ -27,6 +37,7 @@ def list_rows(
     item_features: pa.Table,
     known_until: date,
     configuration: FunnelConfiguration,
+    threads: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Rows of RECOMMENDATIONS for every user of the histories, in their order.
 
@@ -41,16 +52,31 @@ def list_rows(
         item_features: rows of ITEM_FEATURES as of the day, aligned with the catalogue.
         known_until: the day.
         configuration: how lists are made.
+        threads: blocks worked on beside each other; None: as many as there are cores.
     """
     schema = arrow_schema(RECOMMENDATIONS)
     history_length = configuration.lists.history_length
     weekday = (known_until + timedelta(days=1)).weekday()
     item_ids = retrieval.catalogue.item_ids
-    for block in in_blocks(histories):
+
+    def rows_of(block: Histories) -> list[pa.RecordBatch]:
         knowledge = knowledge_of(model_set, retrieval, block, users, user_features, item_features)
         found = recommend(model_set, retrieval, knowledge, weekday, configuration)
         ids = np.where(found.final >= 0, item_ids[np.maximum(found.final, 0)], -1)
         ranked = Ranked(ids, np.where(ids >= 0, found.scores, 0).astype(np.float32), found.sources)
         reasons = np.where(found.reasons < history_length, found.reasons, -1)
         rows = recommendation_rows(run_id, shard, block, knowledge.tower_users, ranked, reasons, history_length)
-        yield from rows.select(schema.names).to_batches()
+        return rows.select(schema.names).to_batches()  # type: ignore[no-any-return]
+
+    threads = threads or len(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+        for limit in (one_blas_thread(), one_torch_thread()):
+            stack.enter_context(limit)
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
+        coming: deque[Future[list[pa.RecordBatch]]] = deque()
+        for block in in_blocks(histories):
+            coming.append(pool.submit(rows_of, block))
+            if len(coming) > threads:
+                yield from coming.popleft().result()
+        while coming:
+            yield from coming.popleft().result()

@@ -6,14 +6,15 @@ Shapes: B users, I titles, C places, W width of a vector, H newest titles.
 
 from datetime import date
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_defs.interactions import COMPLETE_SHARE
 from pipelines.catalogue import Catalogue
 from pipelines.histories import Histories
-from pipelines.largest import largest
-from pipelines.models.item_item import Neighbours, neighbour_sums
+from pipelines.largest import BINS, largest, write_largest
+from pipelines.models.item_item import Neighbours
 from pipelines.models.nearest import NearestIndex
 from pipelines.models.recent import Recent
 
@@ -33,10 +34,24 @@ def by_vectors(users: Floats, items: Floats, is_known: NDArray[np.bool_], blocke
         count: places, C.
     """
     scores = users @ items.T
-    scores[blocked | ~is_known] = -np.inf
-    best = largest(scores, count)
-    best[~users.any(1)] = -1
-    return best
+    found = np.full((len(users), min(count, len(items))), -1, np.int64)
+    if found.size:
+        _write_best(found, scores, np.asarray(users.any(1)), is_known, blocked)
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _write_best(found, scores, is_asking, is_known, blocked):  # type: ignore[no-untyped-def]
+    """The best of each row that are known and not blocked; `scores` are lost."""
+    titles = scores.shape[1]
+    bins, counts, taken = np.empty(titles, np.int16), np.empty(BINS + 1, np.int32), np.empty(titles, np.int32)
+    for user in range(len(scores)):
+        if not is_asking[user]:
+            continue
+        row, closed = scores[user], blocked[user]
+        for title in range(titles):
+            row[title] = row[title] if is_known[title] & (not closed[title]) else np.float32(-np.inf)
+        write_largest(row, found[user], bins, counts, taken)
 
 
 def by_index(index: NearestIndex, users: Floats, is_known: NDArray[np.bool_], blocked: Blocked, count: int) -> Integers:
@@ -58,9 +73,30 @@ def by_index(index: NearestIndex, users: Floats, is_known: NDArray[np.bool_], bl
 
 def by_neighbours(neighbours: Neighbours, recent: Recent, blocked: Blocked, count: int) -> Integers:
     """The neighbours of what a user watched lately, by the sum of their weights, each by the share watched."""
-    scores = neighbour_sums(neighbours, recent)
-    scores[blocked | (scores <= 0)] = -np.inf
-    return largest(scores, count)
+    found = np.full((len(blocked), min(count, blocked.shape[1])), -1, np.int64)
+    if found.size:
+        _write_near(found, neighbours.positions, neighbours.weights, recent.positions, recent.shares, blocked)
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _write_near(found, neighbours, weights, watched, shares, blocked):  # type: ignore[no-untyped-def]
+    titles = blocked.shape[1]
+    sums, row = np.zeros(titles, np.float64), np.full(titles, -np.inf, np.float32)
+    bins, counts, taken = np.empty(titles, np.int16), np.empty(BINS + 1, np.int32), np.empty(titles, np.int32)
+    for user in range(len(found)):
+        for back in range(watched.shape[1]):
+            title = watched[user, back]
+            if title < 0:
+                continue
+            for place in range(neighbours.shape[1]):
+                other = neighbours[title, place]
+                if other >= 0 and not blocked[user, other]:
+                    sums[other] += weights[title, place] * shares[user, back]
+        for title in range(titles):
+            row[title] = sums[title] if sums[title] > 0 else -np.inf
+        sums[:] = 0
+        write_largest(row, found[user], bins, counts, taken)
 
 
 def text_profiles(text_items: Floats, recent: Recent, length: int) -> Floats:
@@ -81,35 +117,42 @@ def first_open(order: Integers, blocked: Blocked, count: int) -> Integers:
         count: places, C.
     """
     found = np.full((len(blocked), min(count, len(order))), -1, np.int64)
-    asking = np.arange(len(blocked))
-    wide = min(2 * count, len(order))
-    while len(asking) and wide:
-        head = order[:wide]
-        is_open = ~blocked[asking[:, None], head[None]]
-        found[asking] = _first(np.broadcast_to(head, is_open.shape), is_open, found.shape[1])
-        if wide == len(order):
-            break
-        asking = asking[(found[asking] < 0).any(1)]
-        wide = min(wide * 4, len(order))
+    _write_first_open(found, order, blocked)
     return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _write_first_open(found, order, blocked):  # type: ignore[no-untyped-def]
+    for user in range(len(found)):
+        place = 0
+        for title in order:
+            if place == found.shape[1]:
+                break
+            if not blocked[user, title]:
+                found[user, place] = title
+                place += 1
 
 
 def next_episodes(catalogue: Catalogue, histories: Histories, blocked: Blocked, count: int) -> Integers:
     """The episodes that follow those watched to the end, those of the newest first."""
+    found = np.full((len(blocked), count), -1, np.int64)
     positions = catalogue.positions(histories.item_ids)
     may_continue = (positions >= 0) & (histories.shares >= COMPLETE_SHARE)
-    owners, back = histories.owners()[may_continue], histories.positions_from_newest()[may_continue]
-    following = catalogue.next_episodes[positions[may_continue]]
-    is_open = following >= 0
-    is_open[is_open] = ~blocked[owners[is_open], following[is_open]]
-    owners, back, following = owners[is_open], back[is_open], following[is_open]
-    order = np.lexsort((back, owners))
-    owners, following = owners[order], following[order]
-    ranks = np.arange(len(owners)) - np.searchsorted(owners, owners)
-    found = np.full((len(blocked), count), -1, np.int64)
-    fits = ranks < count
-    found[owners[fits], ranks[fits]] = following[fits]
+    following = np.where(may_continue, catalogue.next_episodes[positions], -1) if len(catalogue) else positions
+    _write_following(found, np.array(histories.offsets, np.int64), following, blocked)
     return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _write_following(found, offsets, following, blocked):  # type: ignore[no-untyped-def]
+    for user in range(len(found)):
+        place = 0
+        for at in range(offsets[user + 1] - 1, offsets[user] - 1, -1):
+            if place == found.shape[1]:
+                break
+            if following[at] >= 0 and not blocked[user, following[at]]:
+                found[user, place] = following[at]
+                place += 1
 
 
 def new_titles(

@@ -18,7 +18,6 @@ from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
 from pipelines.largest import largest
-from pipelines.models.recent import Recent
 
 NEIGHBOURS = 50
 SHRINKAGE = 10.0
@@ -45,6 +44,9 @@ class Neighbours:
             raise DataError(f"neighbours have positions {self.positions.shape} and weights {self.weights.shape}")
         if not np.isfinite(self.weights).all():
             raise DataError("the weights of neighbours are not all finite")
+        # What was read from a file may not be written to, and compiled code would be compiled once more for it.
+        object.__setattr__(self, "positions", np.require(self.positions, np.int32, ["C", "W"]))
+        object.__setattr__(self, "weights", np.require(self.weights, np.float32, ["C", "W"]))
 
 
 def item_item_neighbours(
@@ -97,32 +99,6 @@ def content_neighbours(
         for part in _parts(len(text_items)):
             _write_nearest(found, part, text_items[part] @ text_items.T, shown, k)
     return found
-
-
-def neighbour_terms(
-    neighbours: Neighbours, recent: Recent
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Each pair of a recent title and a neighbour of it: user, neighbour, weight by share, how far back it is."""
-    users, back = np.nonzero(recent.positions >= 0)
-    titles = recent.positions[users, back]
-    positions = neighbours.positions[titles]
-    worth = neighbours.weights[titles] * recent.shares[users, back, None]
-    is_there = positions >= 0
-    width = positions.shape[1]
-    return (
-        np.repeat(users, width)[is_there.reshape(-1)],
-        positions[is_there].astype(np.int64),
-        worth[is_there],
-        np.repeat(back, width)[is_there.reshape(-1)],
-    )
-
-
-def neighbour_sums(neighbours: Neighbours, recent: Recent) -> NDArray[np.float32]:
-    """How near each title is to what users watched lately: the sum of its weights as a neighbour, float32 [B, I]."""
-    shape = (len(recent.positions), len(neighbours.positions))
-    rows, targets, worth, _ = neighbour_terms(neighbours, recent)
-    sums = np.bincount(rows * shape[1] + targets, worth, minlength=shape[0] * shape[1])
-    return sums.astype(np.float32).reshape(shape)
 
 
 def _no_neighbours(count: int, k: int) -> Neighbours:

@@ -37,9 +37,9 @@ _FORMAT = 1
 # Pairs scored at once: what they need stays in the processor's cache.
 _PAIRS_AT_ONCE = 8192
 # Nothing is certain, but large logits round to it.
-_ALMOST_CERTAIN = np.nextafter(np.float32(1), np.float32(0))
+ALMOST_CERTAIN = np.nextafter(np.float32(1), np.float32(0))
 # Dense features lie within this many standard deviations of their mean, or are put there.
-_FARTHEST = 5.0
+FARTHEST = 5.0
 
 
 class RankerNetwork(nn.Module):
@@ -164,7 +164,7 @@ class Ranker:
         logits += calibration.intercepts.astype(np.float32)
         # In place, on the memory of `logits`; NumPy alone has no logistic function that is exact for rare events.
         torch.from_numpy(logits).sigmoid_()
-        np.minimum(logits, _ALMOST_CERTAIN, out=logits)
+        np.minimum(logits, ALMOST_CERTAIN, out=logits)
         logits *= ~self.facts.is_masked
         return logits
 
@@ -267,7 +267,7 @@ def declared_weights() -> NDArray[np.float64]:
 
 def standardised(dense: torch.Tensor, means: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
     """Dense features [N, F] less their means, over their scales, none farther out than 5."""
-    return ((dense - means) / scales).clamp_(-_FARTHEST, _FARTHEST)
+    return ((dense - means) / scales).clamp_(-FARTHEST, FARTHEST)
 
 
 def tensors(

@@ -26,7 +26,7 @@ class TowersConfiguration:
     epochs: int = 20
     # Places predicted in all passes, at most: a large service makes fewer passes, but always one.
     places: int = 24_000_000
-    # Passes without a better prediction of what was held out, after which learning ends.
+    # Passes without a better prediction of what was held out, after which learning ends; in the second half only.
     patience: int = 4
     # Share of users whose newest title is held out, to tell the best pass by.
     held_out_share: float = 0.05

@@ -112,7 +112,8 @@ def _learn(learner: Learner, epochs: int, checkpoints: Path | None, progress: Ca
             learner.judge()
         if places:
             progress(Progress(epoch, losses / places, learner.newest_loss, places / seconds, padded / max(read, 1)))
-        if learner.judged - learner.best_at >= configuration.patience:
+        # While steps are large, passes throw each other's finer gains away: that they do not get better says nothing.
+        if 2 * learner.judged >= epochs and learner.judged - learner.best_at >= configuration.patience:
             break
     learner.take_best()
 

@@ -24,6 +24,14 @@ def vectors(item_id: int, *numbers: float, encoder: str = "e") -> dict:
 def test_rows_are_aligned_with_ids_and_null_where_there_is_none() -> None:
     rows = pa.table({"user_id": pa.array([7, 3], pa.int64()), "city": ["Oslo", "Bergen"]})
     assert aligned(rows, "user_id", np.array([3, 5, 7])).column("city").to_pylist() == ["Bergen", None, "Oslo"]
+    ascending = rows.sort_by("user_id")
+    assert aligned(ascending, "user_id", np.array([9, 3, 5, 7])).column("city").to_pylist() == [
+        None,
+        "Bergen",
+        None,
+        "Oslo",
+    ]
+    assert aligned(rows[:0], "user_id", np.array([3])).column("city").to_pylist() == [None]
 
 
 def test_text_vectors_are_the_newest_of_each_title_made_by_the_day_of_the_run(tmp_path) -> None:

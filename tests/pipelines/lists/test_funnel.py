@@ -12,8 +12,10 @@ from feature_defs.ranking import HEADS
 from feature_defs.recommendations import NO_REASON, RECOMMENDATIONS, SOURCES
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.checks import breaches
+from pipelines.errors import DataError
 from pipelines.histories import Histories
-from pipelines.lists.funnel import knowledge_of, recommend, retrieval_for
+from pipelines.lists import scoring
+from pipelines.lists.funnel import in_blocks, knowledge_of, recommend, retrieval_for
 from pipelines.lists.funnel_configuration import FunnelConfiguration
 from pipelines.lists.ranking import ListConfiguration, slots
 from pipelines.lists.scoring import list_rows
@@ -151,6 +153,33 @@ def test_rows_fit_their_declaration_and_their_reasons_point_into_the_history() -
         assert {len(row[name]) for name in ("item_ids", "scores", "sources", "reasons")} == {20}
         assert all(reason == NO_REASON or reason < len(row["history"]) for reason in row["reasons"])
     assert slots(rows).num_rows == 20 * small_models.USERS
+
+
+def test_lists_do_not_depend_on_how_many_threads_make_them(monkeypatch: pytest.MonkeyPatch, ranker: Ranker) -> None:
+    monkeypatch.setattr(scoring, "in_blocks", lambda histories: in_blocks(histories, 7))
+    people, titles = small_models.no_features()
+    models = replace(MODELS, ranker=ranker)
+    one, three = (
+        pa.Table.from_batches(
+            list_rows(
+                "r", "0/1", models, retrieval(), PAST, small_models.users(), people, titles, small.DAY, FUNNEL, threads
+            ),
+            arrow_schema(RECOMMENDATIONS),
+        )
+        for threads in (1, 3)
+    )
+    assert one.equals(three)
+    assert one.column("user_id").to_pylist() == PAST.user_ids.tolist()
+
+
+def test_an_error_in_making_lists_is_raised_where_they_are_read() -> None:
+    people, titles = small_models.no_features()
+    with pytest.raises(DataError, match="item_features has 59 rows"):
+        list(
+            list_rows(
+                "r", "0/1", MODELS, retrieval(), PAST, small_models.users(), people, titles[:59], small.DAY, FUNNEL
+            )
+        )
 
 
 def test_no_users_make_no_rows() -> None:

@@ -210,13 +210,11 @@ def test_what_is_declared_is_told_apart() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=12), st.integers(1, 5))
-def test_a_pair_reads_the_same_whatever_pairs_stand_beside_it(pairs: list[tuple[int, int]], block: int) -> None:
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=12))
+def test_a_pair_reads_the_same_whatever_pairs_stand_beside_it(pairs: list[tuple[int, int]]) -> None:
     knowledge = world()
     whole = everything(knowledge)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ranker_inputs, "_BLOCK", block)
-        found = inputs(knowledge, [owner for owner, _ in pairs], [position for _, position in pairs])
+    found = inputs(knowledge, [owner for owner, _ in pairs], [position for _, position in pairs])
     at = np.array([owner * 6 + position for owner, position in pairs], np.int64)
     np.testing.assert_allclose(found.dense, whole.dense[at], rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(found.codes, whole.codes[at])
