@@ -87,7 +87,7 @@ def train_towers(
 def _learn(learner: Learner, epochs: int, checkpoints: Path | None, progress: Callable[[Progress], None]) -> None:
     """All passes, or those that are left, until they stop getting better; the best is what is learned."""
     windows, configuration = learner.windows, learner.configuration
-    learner.step_count = epochs * len(list(_batches(windows, configuration, 0)))
+    learner.step_count = epochs * len(list(batches_of(windows, configuration, 0)))
     targets = int(np.asarray(windows.is_target).sum())
     purpose = digest_of(
         {"configuration": dataclasses.asdict(configuration), "windows": len(windows), "targets": targets}
@@ -96,7 +96,7 @@ def _learn(learner: Learner, epochs: int, checkpoints: Path | None, progress: Ca
     step = 0
     for epoch in range(epochs):
         started, losses, places, padded, read = time.monotonic(), 0.0, 0, 0, 0
-        for rows in _batches(windows, configuration, epoch):
+        for rows in batches_of(windows, configuration, epoch):
             step += 1
             if step <= done:
                 continue
@@ -118,8 +118,8 @@ def _learn(learner: Learner, epochs: int, checkpoints: Path | None, progress: Ca
     learner.take_best()
 
 
-def _batches(windows: Windows, configuration: TowersConfiguration, epoch: int) -> Iterator[NDArray[np.int64]]:
-    """Rows of windows, those of like length together, each batch of about as many titles; in another order each epoch.
+def batches_of(windows: Windows, configuration: TowersConfiguration, epoch: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of windows, those of like length together, each batch of about as many titles; in another order each pass.
 
     Only windows of nearly one length are padded to their longest: by the order in which lengths are cut, not by luck.
     """

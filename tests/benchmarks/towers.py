@@ -17,6 +17,7 @@ import os
 import platform
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,12 @@ import torch
 from plays import Plays, read_plays
 
 from pipelines.histories import Histories
-from pipelines.models.towers_configuration import TowersConfiguration, tokens_of_batch
-from pipelines.models.towers_inputs import Windows, item_inputs, vocabularies, windows
-from pipelines.models.towers_training import train_towers
+from pipelines.models.torch_threads import one_torch_thread
+from pipelines.models.towers import ItemTensors, TwoTowers
+from pipelines.models.towers_configuration import TowersConfiguration
+from pipelines.models.towers_inputs import item_inputs, vocabularies, windows
+from pipelines.models.towers_learner import Learner
+from pipelines.models.towers_training import batches_of
 
 
 def seeded_plays(users: int, items: int, seed: int = 1) -> Plays:
@@ -54,66 +58,98 @@ def matmul_rate(size: int = 1024, seconds: float = 1.0) -> float:
     return 2 * size**3 / best
 
 
-def our_operations(cut: Windows, items: int, configuration: TowersConfiguration) -> float:
-    """Of the matrix products of one pass: three for each of the network's, as each is also differentiated twice."""
-    width, lengths = configuration.width, np.asarray(cut.lengths) + 1.0
-    layer = (24 * width**2 * lengths + 4 * width * lengths**2).sum()
-    loss = 2 * width * items * float(np.asarray(cut.is_target).sum())
-    steps = lengths.sum() / tokens_of_batch(configuration, int(lengths.sum()))
-    titles = steps * items * 8 * width**2
-    return 3 * (configuration.blocks * layer + loss + titles)
+class Ours:
+    """Our towers in training on some histories."""
+
+    def __init__(self, histories: Histories, configuration: TowersConfiguration) -> None:
+        catalogue, users = (
+            retrievers.nothing_known(np.unique(histories.item_ids)),
+            retrievers.nobody(histories.user_ids),
+        )
+        known = vocabularies(catalogue, histories.item_ids, users, 1, 1, 0)
+        self.configuration, self.items = configuration, len(catalogue)
+        self.cut = windows(histories, catalogue, users, known, configuration.history_length)
+        self.inputs = item_inputs(catalogue, np.zeros((len(catalogue), 1), np.float32), known)
+        torch.manual_seed(configuration.seed)
+        self.network = TwoTowers(configuration, known).train()
+
+    def learn(self, seconds: float) -> tuple[float, float]:
+        """Places predicted a second over steps of so many seconds, and operations a second of their products."""
+        threads, device = torch.get_num_threads(), torch.device("cpu")
+        with one_torch_thread(), ThreadPoolExecutor(threads) as pool:
+            titles = ItemTensors.of(self.inputs, device)
+            learner = Learner(self.network, self.cut, titles, self.configuration, device, pool, threads)
+            learner.step_count = 1_000_000
+            steps = batches_of(self.cut, self.configuration, 0)
+            learner.step(next(steps), 1)
+            places, operations, begun = 0, 0.0, time.perf_counter()
+            for number, rows in enumerate(steps, start=2):
+                places += learner.step(rows, number)[1]
+                operations += self.operations(rows)
+                if time.perf_counter() - begun > seconds:
+                    break
+            took = time.perf_counter() - begun
+        return places / took, operations / took
+
+    def operations(self, rows: np.ndarray) -> float:
+        """Of the matrix products of a step: three for each of the network's, as each is also differentiated twice."""
+        width, lengths = self.configuration.width, self.cut.lengths[rows] + 1.0
+        layer = (24 * width**2 * lengths + 4 * width * lengths**2).sum()
+        at = np.repeat(self.cut.starts[rows], self.cut.lengths[rows])
+        places = self.cut.is_target[at + np.concatenate([np.arange(n) for n in self.cut.lengths[rows]])].sum()
+        return 3 * (self.configuration.blocks * layer + 2 * width * self.items * places + self.items * 8 * width**2)
 
 
-def our_pass(histories: Histories, configuration: TowersConfiguration) -> tuple[float, float]:
-    """Places a second of a pass, and operations a second of its products."""
-    catalogue, users = retrievers.nothing_known(np.unique(histories.item_ids)), retrievers.nobody(histories.user_ids)
-    known = vocabularies(catalogue, histories.item_ids, users, 1, 1, 0)
-    cut = windows(histories, catalogue, users, known, configuration.history_length)
-    text, found = np.zeros((len(catalogue), 1), np.float32), []
-    inputs = item_inputs(catalogue, text, known)
-    train_towers(cut, inputs, known, configuration, progress=lambda one: found.append(one.places_a_second))
-    seconds = float(np.asarray(cut.is_target).sum()) / found[-1]
-    return found[-1], our_operations(cut, len(catalogue), configuration) / seconds
+class Peer:
+    """The plain SASRec in training on some histories."""
 
+    def __init__(self, histories: Histories, items: np.ndarray) -> None:
+        torch.manual_seed(1)
+        self.model = sasrec.SasRec(len(items)).train()
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=sasrec.STEP)
+        self.batches = sasrec.batches(histories, items, np.random.default_rng(1))
 
-def peer_pass(histories: Histories, items: np.ndarray) -> float:
-    """Places a second of one pass of the plain SASRec."""
-    torch.manual_seed(1)
-    model = sasrec.SasRec(len(items)).train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=sasrec.STEP)
-    prepared = sasrec.batches(histories, items, np.random.default_rng(1))
-    places, started = 0, time.perf_counter()
-    for titles in prepared:
-        loss = sasrec.loss_of(model, titles)
-        optimiser.zero_grad()
+    def learn(self, seconds: float) -> float:
+        """Places predicted a second."""
+        self.step(self.batches[0])
+        places, begun = 0, time.perf_counter()
+        for titles in self.batches[1:]:
+            places += self.step(titles)
+            if time.perf_counter() - begun > seconds:
+                break
+        return places / (time.perf_counter() - begun)
+
+    def step(self, titles: torch.Tensor) -> int:
+        loss = sasrec.loss_of(self.model, titles)
+        self.optimiser.zero_grad()
         loss.backward()
-        optimiser.step()
-        places += int((titles[:, 1:] > 0).sum())
-    return places / (time.perf_counter() - started)
+        self.optimiser.step()
+        return int((titles[:, 1:] > 0).sum())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--users", type=int, default=1500)
+    parser.add_argument("--users", type=int, default=6040)
     parser.add_argument("--items", type=int, default=3416)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10, help="of each turn of each")
     asked = parser.parse_args()
     plays = read_plays(asked.data) if asked.data else seeded_plays(asked.users, asked.items)
-    if asked.data:
-        plays = plays.where(plays.user < np.unique(plays.user)[: asked.users][-1])
     histories, items = plays.histories(), np.unique(plays.item)
     # Negatives above any catalogue: the softmax is over all titles, as the peer's is.
-    ours = dataclasses.replace(TowersConfiguration(), epochs=1, negatives=max(len(items), 4096))
-    as_long = dataclasses.replace(ours, history_length=sasrec.LENGTH)
+    configuration = dataclasses.replace(TowersConfiguration(), negatives=max(len(items), 4096))
+    ours = Ours(histories, configuration)
+    as_long = Ours(histories, dataclasses.replace(configuration, history_length=sasrec.LENGTH))
+    peer = Peer(histories, items)
     rows: dict[str, list[float]] = {name: [] for name in ("ours", "ours_200", "sasrec", "matmul", "operations")}
     for number in range(asked.repeats):
         rows["matmul"].append(matmul_rate())
-        found, operations = our_pass(histories, ours)
+        found, operations = ours.learn(asked.seconds)
         rows["ours"].append(found)
         rows["operations"].append(operations)
-        rows["sasrec"].append(peer_pass(histories, items))
-        rows["ours_200"].append(our_pass(histories, as_long)[0])
+        rows["sasrec"].append(peer.learn(asked.seconds))
+        rows["ours_200"].append(as_long.learn(asked.seconds)[0])
         print(f"repeat {number + 1}: " + ", ".join(f"{name} {row[-1]:,.0f}" for name, row in rows.items()), flush=True)
     median = {name: statistics.median(row) for name, row in rows.items()}
     ratios = [mine / peer for mine, peer in zip(rows["ours"], rows["sasrec"], strict=True)]
