@@ -85,6 +85,7 @@ _LANGUAGE_SHARE, _KIND_SHARE = _AT["language_share"], _AT["kind_share"]
 _CREATOR_WATCHED = _AT["creator_watched"]
 _GENRE_AFFINITY, _ONBOARDING_MATCH = _AT["genre_affinity"], _AT["onboarding_match"]
 _SIMILARITY = np.float32(1 / SIMILARITY_ONE)
+_PLACES_OF_A_CACHE_LINE = 32
 _ZERO, _MINUS_ONE = np.float32(0), np.float32(-1)
 
 
@@ -114,7 +115,7 @@ def pair_dense(
 
 
 @numba.njit(cache=True, nogil=True)
-def _write(out, owners, positions, pasts, users, titles, temperature, recent_length):  # type: ignore[no-untyped-def]  # noqa: PLR0915
+def _write(out, owners, positions, pasts, users, titles, temperature, recent_length):  # type: ignore[no-untyped-def]
     items, genres = titles.genre_weights.shape
     series_watched = np.zeros(len(titles.series_lengths) + 1, np.int32)
     series_completed = np.zeros(len(titles.series_lengths) + 1, np.int32)
@@ -122,13 +123,15 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
     languages = np.zeros(max(titles.languages.max() + 1 if items else 0, 1), np.int32)
     kinds = np.zeros(max(titles.kinds.max() + 1 if items else 0, 1), np.int32)
     # Of the last completed titles, the last genre standing for none.
-    tastes = np.zeros(genres, np.float32)
+    tastes = np.zeros((1, genres), np.float32)
     short = np.zeros(genres + 1, np.float32)
     long = np.zeros(genres + 1, np.float32)
     near = np.zeros(items, np.float64)
     is_played = np.zeros(items, np.bool_)
     is_next = np.zeros(items, np.bool_)
     recent = np.empty(CONTENT_LENGTH, np.int64)
+    sums = np.empty(len(owners), np.float32)
+    bests = np.empty(len(owners), np.float32)
     known = completed = recents = 0
     owner = -1
     for pair in range(len(owners)):
@@ -143,27 +146,20 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
                 pasts, owner, titles, recent_length, series_watched, series_completed, creators, languages, kinds,
                 tastes, short, long, near, is_played, is_next, recent,
             )  # fmt: skip
+            _compare(sums, bests, owners, positions, pair, titles, recent, recents)
         title = positions[pair]
         row = out[pair]
 
-        als = _dot(users.als[owner], titles.als[title])
+        als = _dot(users.als, owner, titles.als, title)
         row[_ALS_SCORE] = als
         row[_ALS_STANDING] = (als - users.als_means[owner]) / users.als_spreads[owner] if als != 0 else _ZERO
-        towers = _dot(users.towers[owner], titles.towers[title])
+        towers = _dot(users.towers, owner, titles.towers, title)
         row[_TOWER_SCORE] = towers
         row[_TOWER_LOG_SHARE] = towers / temperature - users.tower_normalisers[owner]
         row[_ITEM_ITEM_SCORE] = np.float32(np.log1p(near[title])) if near[title] != 0 else _ZERO
 
-        total, best = _ZERO, _MINUS_ONE
-        for back in range(recents):
-            if len(titles.similarities):
-                similarity = np.float32(titles.similarities[recent[back], title]) * _SIMILARITY
-            else:
-                similarity = _dot(titles.texts[recent[back]], titles.texts[title])
-            total += similarity
-            best = max(best, similarity)
-        row[_CONTENT_MEAN] = total / np.float32(max(recents, 1))
-        row[_CONTENT_BEST] = best if recents > 0 and titles.has_text[title] else _ZERO
+        row[_CONTENT_MEAN] = sums[pair] / np.float32(max(recents, 1))
+        row[_CONTENT_BEST] = bests[pair] if recents > 0 and titles.has_text[title] else _ZERO
 
         series = titles.series[title]
         row[_IS_NEXT_EPISODE] = np.float32(1) if series >= 0 and is_next[title] and not is_played[title] else _ZERO
@@ -179,18 +175,52 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
         row[_LANGUAGE_SHARE] = np.float32(languages[language]) / shown if language >= 0 else _ZERO
         row[_KIND_SHARE] = np.float32(kinds[kind]) / shown if kind >= 0 else _ZERO
         row[_CREATOR_WATCHED] = np.float32(np.log1p(creators[creator])) if creator >= 0 else _ZERO
-        weights = titles.genre_weights[title]
-        row[_GENRE_AFFINITY] = _dot(tastes, weights) / np.float32(max(completed, 1))
-        row[_ONBOARDING_MATCH] = _dot(users.picked_genres[owner], weights)
+        row[_GENRE_AFFINITY] = _dot(tastes, 0, titles.genre_weights, title) / np.float32(max(completed, 1))
+        row[_ONBOARDING_MATCH] = _dot(users.picked_genres, owner, titles.genre_weights, title)
 
 
 # Terms may be added in any order, so that eight are at a time; it is the same order every time.
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _dot(left, right):  # type: ignore[no-untyped-def]
+def _dot(left, of_left, right, of_right):  # type: ignore[no-untyped-def]
+    """Dot product of a row of each; given by their numbers, as a view of a row costs as much as the product."""
     total = _ZERO
-    for k in range(len(left)):
-        total += left[k] * right[k]
+    for k in range(left.shape[1]):
+        total += left[of_left, k] * right[of_right, k]
     return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _compare(sums, bests, owners, positions, start, titles, recent, recents):  # type: ignore[no-untyped-def]
+    """Write the sum and the largest of the similarities of the titles `recent` to those of the pairs of the user whose
+    first is `start`; one of `recent` after the other, so that its row of the table is fetched once.
+    """
+    end = start
+    while end < len(owners) and owners[end] == owners[start]:
+        sums[end], bests[end] = _ZERO, _MINUS_ONE
+        end += 1
+    is_kept, items = len(titles.similarities) > 0, titles.similarities.shape[1]
+    # A row read from end to end comes faster than many places of it, if most of its cache lines are wanted.
+    is_copied = is_kept and (end - start) * _PLACES_OF_A_CACHE_LINE >= items
+    line = np.empty(items if is_copied else 0, np.int16)
+    for back in range(recents):
+        seen = recent[back]
+        if is_copied:
+            for title in range(items):
+                line[title] = titles.similarities[seen, title]
+            for pair in range(start, end):
+                similarity = np.float32(line[positions[pair]]) * _SIMILARITY
+                sums[pair] += similarity
+                bests[pair] = max(bests[pair], similarity)
+        elif is_kept:
+            for pair in range(start, end):
+                similarity = np.float32(titles.similarities[seen, positions[pair]]) * _SIMILARITY
+                sums[pair] += similarity
+                bests[pair] = max(bests[pair], similarity)
+        else:
+            for pair in range(start, end):
+                similarity = _dot(titles.texts, seen, titles.texts, positions[pair])
+                sums[pair] += similarity
+                bests[pair] = max(bests[pair], similarity)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -199,7 +229,7 @@ def _remember(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     long, near, is_played, is_next, recent,
 ):  # fmt: skip
     """Count what a user watched; how many titles are known and completed, and how many of `recent` have a text."""
-    tastes[:] = 0
+    tastes[0, :] = 0
     short[:] = 0
     long[:] = 0
     known = completed = recents = 0
@@ -232,9 +262,9 @@ def _remember(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                 series_completed[series] += 1
             if titles.next_episodes[title] >= 0:
                 is_next[titles.next_episodes[title]] = True
-            for genre in range(len(tastes)):
+            for genre in range(tastes.shape[1]):
                 if titles.has_genre[title, genre]:
-                    tastes[genre] += 1
+                    tastes[0, genre] += 1
         if newest - at < recent_length:
             for place in range(titles.neighbours.shape[1]):
                 other = titles.neighbours[title, place]

@@ -34,7 +34,9 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 # Pairs scored at once: what they need stays in the processor's cache.
-_PAIRS_AT_ONCE = 4096
+_PAIRS_AT_ONCE = 2048
+# Beyond it a probability is 0 or 1 to the last digit of a score, and its exponential is still a number.
+_LARGEST_LOGIT = 80
 _USER_COLUMNS = np.r_[: len(USER_DENSE), len(USER_DENSE) + len(ITEM_DENSE) + np.arange(len(CONTEXT_DENSE))]
 _ITEM_COLUMNS = len(USER_DENSE) + np.arange(len(ITEM_DENSE))
 _PAIR_COLUMNS = len(USER_DENSE) + len(ITEM_DENSE) + len(CONTEXT_DENSE) + np.arange(len(PAIR_DENSE))
@@ -143,7 +145,7 @@ class _Factored:
         self._dot_columns = column
         others = [*_OF_ITEMS, *_OF_USERS, *_OF_PAIRS]
         across = [(_BOTTOM, other) for other in others]
-        across += [(user, item) for user in _OF_USERS for item in _OF_ITEMS]
+        across += [(item, user) for item in _OF_ITEMS for user in _OF_USERS]
         across += [(pair, other) for pair in _OF_PAIRS for other in others[: others.index(pair)]]
         top = weights["top.0.weight"]
         columns = [*range(width), *(int(column[pair]) for pair in across)]
@@ -224,7 +226,8 @@ class _Factored:
         second = above @ layers.second
         _activate(second, layers.second_bias)
         logits = second @ layers.heads
-        _weigh(scores, logits, below, owners, positions, users, titles, self._heads, ALMOST_CERTAIN)
+        _oppose(logits, below, owners, positions, users, titles, self._heads, np.float32(_LARGEST_LOGIT))
+        _weigh(scores, np.exp(logits, out=logits), self._heads, ALMOST_CERTAIN)
 
     def _user_codes(self, knowledge: Knowledge) -> Integers:
         """Codes of the vectors of users: int64 [U, A]."""
@@ -271,11 +274,30 @@ def _below(below, owners, positions, users, titles):  # type: ignore[no-untyped-
 
 # Terms of a dot product may be added in any order, so that eight are at a time; it is the same order every time.
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _dot(left, right):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for k in range(len(left)):
-        total += left[k] * right[k]
-    return total
+def _dots(out, row, at, met, one, start, end):  # type: ignore[no-untyped-def]
+    """Write from `out[row, at]` the dot products of the vector `one` with those from `start` to `end`; four at a time,
+    so that none waits for the sum of another.
+    """
+    width = met.shape[1]
+    other = start
+    while other + 4 <= end:
+        first = second = third = fourth = np.float32(0)
+        for k in range(width):
+            value = met[one, k]
+            first += value * met[other, k]
+            second += value * met[other + 1, k]
+            third += value * met[other + 2, k]
+            fourth += value * met[other + 3, k]
+        out[row, at], out[row, at + 1], out[row, at + 2], out[row, at + 3] = first, second, third, fourth
+        other += 4
+        at += 4
+    while other < end:
+        total = np.float32(0)
+        for k in range(width):
+            total += met[one, k] * met[other, k]
+        out[row, at] = total
+        other += 1
+        at += 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -284,32 +306,38 @@ def _above(bottom, bias, owners, positions, vectors, columns):  # type: ignore[n
     count, width = bottom.shape
     out = np.empty((count, columns), np.float32)
     of_users, of_titles, of_pairs = vectors.users.shape[1], vectors.titles.shape[1], len(vectors.crossed)
-    # Of the title, of the user and of the pair, beside each other.
-    met = np.empty((of_titles + of_users + of_pairs, width), np.float32)
+    crossed_from = of_titles + of_users
+    dense = crossed_from + of_pairs
+    # Of the title, of the user, of the pair and of the dense features, beneath each other; filled number by number, as
+    # assigned slices and views cost more than the dot products.
+    met = np.empty((dense + 1, width), np.float32)
     owner = -1
     for row in range(count):
-        values, title = out[row], positions[row]
-        met[:of_titles] = vectors.titles[title]
+        title = positions[row]
+        for place in range(of_titles):
+            for k in range(width):
+                met[place, k] = vectors.titles[title, place, k]
         if owners[row] != owner:
             owner = owners[row]
-            met[of_titles : of_titles + of_users] = vectors.users[owner]
-        for c in range(of_pairs):
-            met[of_titles + of_users + c] = vectors.crossed[
-                c, vectors.user_codes[owner, c], vectors.title_codes[title, c]
-            ]
-        dense = values[:width]
+            for place in range(of_users):
+                for k in range(width):
+                    met[of_titles + place, k] = vectors.users[owner, place, k]
+        for place in range(of_pairs):
+            of_user, of_title = vectors.user_codes[owner, place], vectors.title_codes[title, place]
+            for k in range(width):
+                met[crossed_from + place, k] = vectors.crossed[place, of_user, of_title, k]
         for k in range(width):
-            dense[k] = bottom[row, k] + bias[k]
-        at = width
-        for other in range(len(met)):
-            values[at] = _dot(dense, met[other])
-            at += 1
-        for one in range(of_titles, len(met)):
-            # A user's vectors meet those of the title; a pair's meet those of the user too, and the pair's before it.
-            vector = met[one]
-            for other in range(of_titles if one < of_titles + of_users else one):
-                values[at] = _dot(vector, met[other])
-                at += 1
+            met[dense, k] = bottom[row, k] + bias[k]
+            out[row, k] = met[dense, k]
+        _dots(out, row, width, met, dense, 0, dense)
+        at = width + dense
+        # A title's vectors meet those of the user; a pair's meet both, and the pair's before it.
+        for one in range(of_titles):
+            _dots(out, row, at, met, one, of_titles, crossed_from)
+            at += of_users
+        for one in range(crossed_from, dense):
+            _dots(out, row, at, met, one, 0, one)
+            at += one
     return out
 
 
@@ -330,16 +358,25 @@ def _activate(values, bias):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _weigh(scores, logits, below, owners, positions, users, titles, heads, almost_certain):  # type: ignore[no-untyped-def]
+def _oppose(logits, below, owners, positions, users, titles, heads, largest):  # type: ignore[no-untyped-def]
+    """Make what the layers say of heads the opposite of calibrated logits, in place."""
     units = users.first.shape[1]
-    for row in range(len(scores)):
+    for row in range(len(logits)):
         of_user, of_title = users.heads[owners[row]], titles.heads[positions[row]]
+        for head in range(len(heads.weights)):
+            logit = logits[row, head] + below[row, units + head] + of_user[head] + of_title[head]
+            logit = logit * heads.slopes[head] + heads.intercepts[head]
+            logits[row, head] = min(max(-logit, -largest), largest)
+
+
+@numba.njit(cache=True, nogil=True)
+def _weigh(scores, odds, heads, almost_certain):  # type: ignore[no-untyped-def]
+    """Write scores from the odds against each head: float32 [N, H]."""
+    for row in range(len(scores)):
         total = np.float32(0)
         for head in range(len(heads.weights)):
             if heads.weights[head] == 0:
                 continue
-            logit = logits[row, head] + below[row, units + head] + of_user[head] + of_title[head]
-            logit = logit * heads.slopes[head] + heads.intercepts[head]
-            likely = np.float32(1) / (np.float32(1) + np.exp(-logit))
+            likely = np.float32(1) / (np.float32(1) + odds[row, head])
             total += heads.weights[head] * min(likely, almost_certain)
         scores[row] = total
