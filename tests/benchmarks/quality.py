@@ -6,151 +6,24 @@ stands beside ours as the peer. The last line is one JSON object.
 """
 
 import argparse
-import gzip
 import json
 import platform
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import implicit
 import numpy as np
 import pyspark
-import scipy.sparse
-from numpy.typing import NDArray
+import retrievers
+from plays import Plays, read_plays
+from retrieval import protocol_b
 
 from pipelines.evaluation import metrics
-from pipelines.evaluation.bootstrap import interval
-from pipelines.histories import Histories
 from pipelines.lists.ranking import most_popular
-from pipelines.models.als import AlsConfiguration, AlsModel
 from pipelines.models.als_training import train_als
 from pipelines.spark_session import spark_session
 
-CONFIGURATION = AlsConfiguration()
-PEER_ALPHA = 10.0
-SHARES = np.array([0, 0.1, 0.3, 0.6, 0.9, 1.0], np.float32)  # by rating, as the warehouse import has it
 WEEK = 7 * 86400
-
-
-class Plays:
-    """Plays sorted by user and time: user, item, share and (where known) seconds."""
-
-    def __init__(self, user: NDArray, item: NDArray, share: NDArray, seconds: NDArray | None = None) -> None:
-        self.user, self.item, self.share, self.seconds = user, item, share, seconds
-
-    def where(self, keep: NDArray) -> "Plays":
-        seconds = None if self.seconds is None else self.seconds[keep]
-        return Plays(self.user[keep], self.item[keep], self.share[keep], seconds)
-
-    def is_last(self) -> NDArray:
-        return np.append(self.user[1:] != self.user[:-1], True)
-
-    def histories(self) -> Histories:
-        ids, starts = np.unique(self.user, return_index=True)
-        return Histories(ids, np.append(starts, len(self.user)), self.item, self.share)
-
-
-def ml_100k(folder: Path) -> Plays:
-    rows = np.loadtxt(folder / "u.data", dtype=np.int64)
-    rows = rows[np.lexsort((np.arange(len(rows)), rows[:, 3], rows[:, 0]))]  # file order within ties
-    return Plays(rows[:, 0], rows[:, 1], SHARES[rows[:, 2]], rows[:, 3])
-
-
-def ml_1m(folder: Path) -> Plays:
-    with gzip.open(folder / "sasrec_ml-1m.txt.gz") as lines:
-        rows = np.loadtxt(lines, dtype=np.int64)
-    return Plays(rows[:, 0], rows[:, 1], np.ones(len(rows), np.float32))
-
-
-def our_als(spark, plays: Plays) -> AlsModel:
-    columns = {"user_id": plays.user, "item_id": plays.item, "watched_share": plays.share}
-    import pandas as pd
-
-    return train_als(spark.createDataFrame(pd.DataFrame(columns)).coalesce(1), CONFIGURATION)
-
-
-def by_peer(plays: Plays) -> Callable[[Histories], tuple[NDArray, NDArray]]:
-    """`implicit`'s ALS with our width, its own confidence and regularisation, and its own encoding of a history."""
-    items = np.unique(plays.item)
-
-    def matrix(histories: Histories) -> scipy.sparse.csr_matrix:
-        at = np.searchsorted(items, histories.item_ids).clip(max=len(items) - 1)
-        known = items[at] == histories.item_ids
-        values = 1 + PEER_ALPHA * histories.shares[known]
-        shape = (len(histories.user_ids), len(items))
-        return scipy.sparse.csr_matrix((values, (histories.owners()[known], at[known])), shape)
-
-    model = implicit.als.AlternatingLeastSquares(
-        CONFIGURATION.factors, regularization=1.0, alpha=1.0, iterations=15, random_state=1, num_threads=2
-    )
-    model.fit(matrix(plays.histories()), show_progress=False)
-
-    def score(history: Histories) -> tuple[NDArray, NDArray]:
-        users = model.recalculate_user(np.arange(len(history.user_ids)), matrix(history))
-        return np.asarray(users @ model.item_factors.T), items
-
-    return score
-
-
-def leave_one_out(
-    score: Callable[[Histories], tuple[NDArray, NDArray]], history: Histories, wanted: NDArray
-) -> NDArray:
-    """The rank (from 0) of each user's wanted item among all items not in the history; ties count against us."""
-    scores, items = score(history)
-    at = np.searchsorted(items, wanted).clip(max=len(items) - 1)
-    is_known = items[at] == wanted
-    seen = np.searchsorted(items, history.item_ids).clip(max=len(items) - 1)
-    known = items[seen] == history.item_ids
-    scores[history.owners()[known], seen[known]] = -np.inf
-    own = scores[np.arange(len(wanted)), at]
-    rank = (scores >= own[:, None]).sum(1) - 1
-    return np.where(is_known, rank, len(items))
-
-
-def by_als(model: AlsModel) -> Callable[[Histories], tuple[NDArray, NDArray]]:
-    return lambda history: (model.encode(history) @ model.item_factors.T, model.item_ids)
-
-
-def by_plays(plays: Plays) -> Callable[[Histories], tuple[NDArray, NDArray]]:
-    items, counts = np.unique(plays.item, return_counts=True)
-    return lambda history: (np.tile(counts.astype(np.float32), (len(history.user_ids), 1)), items)
-
-
-def figures_b(rank: NDArray) -> dict[str, object]:
-    gain = np.where(rank < 10, 1 / np.log2(rank + 2), 0.0)
-    found = interval(gain)
-    rates = {f"hit_rate_at_{k}": round(float((rank < k).mean()), 4) for k in (10, 50, 200)}
-    return {
-        **rates,
-        "ndcg_at_10": round(found.mean, 4),
-        "ndcg_at_10_low": round(found.low, 4),
-        "ndcg_at_10_high": round(found.high, 4),
-    }
-
-
-def protocol_b(spark, plays: Plays, name: str) -> dict[str, object]:
-    is_last = plays.is_last()
-    before, last = plays.where(~is_last), plays.where(is_last)
-    history = before.histories()
-    training = before.where(~before.is_last())  # the validation item is in the history, not in training
-    models: dict[str, dict[str, object]] = {}
-    ranks = {}
-    for model, fit in (
-        ("most_popular", lambda: by_plays(training)),
-        ("als", lambda: by_als(our_als(spark, training))),
-        ("implicit_als", lambda: by_peer(training)),
-    ):
-        started = time.monotonic()
-        score = fit()
-        seconds = round(time.monotonic() - started, 1)
-        ranks[model] = leave_one_out(score, history, last.item)
-        models[model] = {**figures_b(ranks[model]), "train_seconds": seconds}
-        print(f"B {name:<8} {model:<13} {models[model]}", flush=True)
-    gains = {model: np.where(rank < 10, 1 / np.log2(rank + 2), 0.0) for model, rank in ranks.items()}
-    apart = interval(gains["als"] - gains["most_popular"])
-    return {"users": len(last.item), "models": models, "als_less_most_popular": _rounded(apart)}
 
 
 def protocol_a(spark, plays: Plays) -> dict[str, object]:
@@ -169,7 +42,7 @@ def protocol_a(spark, plays: Plays) -> dict[str, object]:
         past = history.of(truth.user_ids)
         items, counts = np.unique(before.item, return_counts=True)
         popular = items[np.lexsort((items, -counts))]
-        model = our_als(spark, before)
+        model = train_als(spark.createDataFrame(before.table()).coalesce(1), retrievers.ALS)
         scores = model.encode(past) @ model.item_factors.T
         scores[past.owners(), model.positions(past.item_ids)] = -np.inf
         lists = {
@@ -205,10 +78,6 @@ def protocol_a(spark, plays: Plays) -> dict[str, object]:
     return result
 
 
-def _rounded(found) -> dict[str, float]:
-    return {"mean": round(found.mean, 4), "low": round(found.low, 4), "high": round(found.high, 4)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -217,11 +86,16 @@ def main() -> None:
         if not (folder / name).is_file():
             sys.exit(f"marquee: there is no {folder / name}: DATA names the folder that holds ml-100k/ and ml-1m/")
     with spark_session("bench_quality", "local[2]", "4g") as spark:
-        small, large = ml_100k(folder / "ml-100k"), ml_1m(folder / "ml-1m")
+        small, large = read_plays(folder / "ml-100k"), read_plays(folder / "ml-1m")
+        fits = {
+            "most_popular": retrievers.most_popular,
+            "als": lambda plays: retrievers.als(spark, plays),
+            "implicit_als": retrievers.implicit_als,
+        }
         result = {
-            "protocol_b": {"ml-100k": protocol_b(spark, small, "ml-100k"), "ml-1m": protocol_b(spark, large, "ml-1m")},
+            "protocol_b": {"ml-100k": protocol_b(small, fits, "test"), "ml-1m": protocol_b(large, fits, "test")},
             "protocol_a": {"ml-100k": protocol_a(spark, small)},
-            "als": CONFIGURATION.__dict__,
+            "als": retrievers.ALS.__dict__,
             "versions": {
                 "python": platform.python_version(),
                 "pyspark": pyspark.__version__,
