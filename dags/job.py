@@ -48,7 +48,7 @@ TRAINING = timedelta(hours=4)
 def learning_form() -> dict[str, Param]:
     """What the form of a DAG says of how models learn."""
     return {
-        "epochs": Param(8, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
+        "epochs": Param(20, type="integer", minimum=1, maximum=1000, description="Passes of the two towers."),
         "factors": Param(64, type="integer", minimum=4, maximum=64, description="Length of an ALS vector."),
         "iterations": Param(10, type="integer", minimum=1, maximum=50, description="Rounds of ALS."),
     }

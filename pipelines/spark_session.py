@@ -73,6 +73,8 @@ def spark_session(
             raise UnavailableError(
                 f"Spark at {master} cannot be started: {str(error).splitlines()[0][:200]}"
             ) from error
+        # Of its own settings PySpark reads only the variable, and would take the first Python on the path.
+        spark.sparkContext.pythonExec = settings["spark.pyspark.python"]
         try:
             yield spark
         except (Py4JError, PySparkException, ConnectionError) as error:

@@ -83,9 +83,6 @@ class _Described:
 def _user_blocks(plays: DataFrame, count: int) -> "RDD[UserBlock]":
     columns = [F.col("user_id").cast("long"), F.col("item_id").cast("long"), F.col("watched_share").cast("float")]
     known = plays.where(F.col("watched_share").isNotNull()).select(*columns)
-    context = plays.sparkSession.sparkContext
-    # Of its own settings PySpark reads only the variable, and would take the first Python on the path.
-    context.pythonExec = context.getConf().get("spark.pyspark.python", context.pythonExec)
     archives = known.repartition(count, "user_id").mapInArrow(_laid_out, "block binary")
     blocks: RDD[UserBlock] = archives.rdd.map(lambda row: UserBlock.from_bytes(bytes(row.block)))
     return blocks

@@ -299,7 +299,7 @@ class Towers:
         # Groups beside each other, each with a thread of its own: threads inside small products wait for one another.
         thread_count = torch.get_num_threads() if self.device.type == "cpu" else 1
         with one_torch_thread(), ThreadPoolExecutor(thread_count) as pool:
-            for _ in pool.map(encode, _by_length(np.diff(histories.offsets))):
+            for _ in pool.map(encode, by_length(np.diff(histories.offsets))):
                 pass
         return vectors
 
@@ -353,8 +353,8 @@ class Towers:
         return Towers(configuration, known, network)
 
 
-def _by_length(lengths: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Users of one length together, as many as are read at once: nothing is padded."""
+def by_length(lengths: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Rows of one length together, as many as are read at once, and that length: nothing is padded."""
     order = np.argsort(lengths, kind="stable")
     cuts = np.flatnonzero(np.diff(lengths[order])) + 1
     for group in np.split(order, cuts):

@@ -6,31 +6,25 @@ that others used too, that was 30 times slower. What all parts share is summed i
 threads takes the same step.
 """
 
-import json
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipelines.errors import DataError
 from pipelines.models.processes import rank, world
 from pipelines.models.sampled_softmax import as_tensor, drawn_titles, softmax_loss, target_shares
-from pipelines.models.towers import ItemTensors, TwoTowers
+from pipelines.models.towers import ItemTensors, TwoTowers, by_length
 from pipelines.models.towers_configuration import TowersConfiguration, largest_step
 from pipelines.models.towers_inputs import Windows
 
 _WARM_UP = 0.06
-# Titles of histories read at once while what is held out is predicted.
-_TOKENS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -174,34 +168,29 @@ class Learner:
         windows, device = self.windows, self.device
         starts = np.asarray(windows.starts)
         rows = np.searchsorted(starts, self.held_out, side="right") - 1
-        before = self.held_out - starts[rows]
-        order = np.argsort(before, kind="stable")
-        total, begin = torch.zeros((), device=device), 0
+        total = torch.zeros((), device=device)
         self.network.eval()
         with torch.no_grad():
             made = self.network.items(self.items)
             titles = F.normalize(made.float(), dim=-1)
-            while begin < len(order):
-                # Lengths ascend: read as many as fit, each padded after what is asked for.
-                end = begin + max(1, _TOKENS_AT_ONCE // (int(before[order[min(begin + 255, len(order) - 1)]]) + 1))
-                part = order[begin : min(end, begin + 256)]
-                begin += len(part)
-                at = starts[rows[part]][:, None] + np.minimum(np.arange(before[part].max()), before[part, None])
+            no_correction = torch.zeros(len(titles), device=device)
+            for part, length in by_length(self.held_out - starts[rows]):
+                at = starts[rows[part]][:, None] + np.arange(length)
                 read = self.network.users(
                     as_tensor(np.asarray(windows.user_codes)[rows[part]], device),
                     as_tensor(np.asarray(windows.profiles)[rows[part]], device),
-                    made[as_tensor(np.asarray(windows.items)[at].astype(np.int64), device)],
+                    F.embedding(as_tensor(np.asarray(windows.items)[at].astype(np.int64), device), made),
                     as_tensor(np.asarray(windows.shares)[at].astype(np.int64), device),
+                    last_only=True,
                 )
-                users = F.normalize(read[torch.arange(len(part)), as_tensor(before[part], device)].float(), dim=-1)
+                users = F.normalize(read[:, -1].float(), dim=-1) / self.network.temperature()
                 wanted = as_tensor(np.asarray(windows.items)[self.held_out[part]].astype(np.int64), device)
-                no_correction = torch.zeros(len(titles), device=device)
-                total += softmax_loss(users / self.network.temperature(), titles, wanted, no_correction)
+                total += softmax_loss(users, titles, wanted, no_correction)
         self.network.train()
         self.newest_loss = float(total) / len(self.held_out)
         if self.newest_loss < self.best_loss:
             self.best_at, self.best_loss = self.judged, self.newest_loss
-            self.best = {name: tensor.detach().clone() for name, tensor in self._named()}
+            self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
     def take_best(self) -> None:
         """Go back to the weights of the best pass, where passes could be told apart."""
@@ -225,50 +214,3 @@ class Learner:
         if step <= warm:
             return step / warm
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(self.step_count - warm, 1)))
-
-    def keep(self, folder: Path, purpose: str, step: int) -> None:
-        """Write a checkpoint: weights, the optimiser's moments, the step; the step's file last, whole or not at all."""
-        if rank():
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"weights.{name}": tensor.detach().cpu().contiguous() for name, tensor in self._named()}
-        tensors |= {f"best.{name}": tensor.cpu().contiguous() for name, tensor in self.best.items()}
-        for name, parameter in self.network.named_parameters():
-            for moment, tensor in self.optimiser.state[parameter].items():
-                tensors[f"{moment}.{name}"] = torch.as_tensor(tensor).detach().cpu().contiguous()
-        save_file(tensors, folder / f"step-{step}.safetensors")
-        partial = folder / "checkpoint.json.partial"
-        passed = {"judged": self.judged, "best_at": self.best_at, "best_loss": self.best_loss}
-        partial.write_text(json.dumps({"step": step, "purpose": purpose} | passed), encoding="utf-8")
-        partial.replace(folder / "checkpoint.json")
-        for old in folder.glob("step-*.safetensors"):
-            if old.name != f"step-{step}.safetensors":
-                old.unlink()
-
-    def resume(self, folder: Path, purpose: str) -> int:
-        """Take up the checkpoint of a folder, if there is one of this training; returns its step, or 0."""
-        place = folder / "checkpoint.json"
-        if not place.is_file():
-            return 0
-        described = json.loads(place.read_text(encoding="utf-8"))
-        if described["purpose"] != purpose:
-            return 0
-        step = int(described["step"])
-        tensors = load_file(folder / f"step-{step}.safetensors")
-        self.network.load_state_dict({name: tensors[f"weights.{name}"] for name, _ in self._named()})
-        for name, parameter in self.network.named_parameters():
-            moments = [key.removesuffix(f".{name}") for key in tensors if key.endswith(f".{name}")]
-            for moment in moments:
-                if moment not in ("weights", "best"):
-                    self.optimiser.state[parameter][moment] = tensors[f"{moment}.{name}"].to(self.device)
-        self.best = {
-            key.removeprefix("best."): tensor.to(self.device)
-            for key, tensor in tensors.items()
-            if key.startswith("best.")
-        }
-        self.judged, self.best_at = int(described["judged"]), int(described["best_at"])
-        self.best_loss = float(described["best_loss"])
-        return step
-
-    def _named(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.network.state_dict().items()

@@ -28,6 +28,7 @@ from pipelines.models.device import device_in_use
 from pipelines.models.processes import is_first_process
 from pipelines.models.torch_threads import one_torch_thread
 from pipelines.models.towers import ItemTensors, Towers, TwoTowers
+from pipelines.models.towers_checkpoints import keep, resume
 from pipelines.models.towers_configuration import TowersConfiguration, passes, tokens_of_batch
 from pipelines.models.towers_inputs import ItemInputs, Vocabularies, Windows
 from pipelines.models.towers_learner import Learner
@@ -92,7 +93,7 @@ def _learn(learner: Learner, epochs: int, checkpoints: Path | None, progress: Ca
     purpose = digest_of(
         {"configuration": dataclasses.asdict(configuration), "windows": len(windows), "targets": targets}
     )
-    done = learner.resume(checkpoints, purpose) if checkpoints else 0
+    done = resume(learner, checkpoints, purpose) if checkpoints else 0
     step = 0
     for epoch in range(epochs):
         started, losses, places, padded, read = time.monotonic(), 0.0, 0, 0, 0
@@ -105,7 +106,7 @@ def _learn(learner: Learner, epochs: int, checkpoints: Path | None, progress: Ca
             lengths = np.asarray(windows.lengths)[rows]
             padded, read = padded + int((lengths.max() - lengths).sum()), read + int(lengths.max()) * len(rows)
             if checkpoints and step % configuration.checkpoint_steps == 0:
-                learner.keep(checkpoints, purpose, step)
+                keep(learner, checkpoints, purpose, step)
                 crash_points.passing("towers.after_checkpoint")
         seconds = max(time.monotonic() - started, 1e-9)
         if epoch >= learner.judged:

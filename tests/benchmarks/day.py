@@ -35,6 +35,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+RECORDED = ROOT / "tests" / "dags" / "recorded" / "recommend_daily.txt"
 LAST_DAY = date(2026, 6, 30)  # of every simulated world
 EVENTS_A_USER_DAY = 3.0
 CORES = 2
@@ -132,29 +133,21 @@ class Day:
             ("train_ranker", weekly[:2]),
         ):
             yield "past", name, [[name, *arguments]]
-        shards = [["--day", day, "--shard", f"{one}/{self.shards}"] for one in range(self.shards)]
-        for name in (
-            "load_events",
-            "extract_events",
-            "open_run",
-            "build_features",
-            "embed_items",
-            "train_als",
-            "train_towers",
-            "assemble_models",
-            "evaluate_models",
-            "promote_models",
-            "score_users",
-            "build_snapshot",
-            "write_lists",
-            "publish_recommendations",
-        ):
-            if name in ("score_users", "write_lists"):
-                yield "day", name, [[name, *shard] for shard in shards]
-            elif name == "open_run":
-                yield "day", name, [[name, "--day", day, "--shard-count", str(self.shards), *self.learning]]
-            else:
-                yield "day", name, [[name] if name == "load_events" else [name, "--day", day]]
+        for name, *arguments in self._nightly(day):
+            commands = [[name, *arguments]]
+            if name == "open_run":
+                commands = [[name, "--day", day, "--shard-count", str(self.shards), *self.learning]]
+            elif "--shard" in arguments:
+                commands = [[name, "--day", day, "--shard", f"{one}/{self.shards}"] for one in range(self.shards)]
+            yield "day", name, commands
+
+    @staticmethod
+    def _nightly(day: str) -> Iterator[list[str]]:
+        """The commands of a scheduled night, from the record that the DAG is held against: job, then arguments."""
+        title, *lines = RECORDED.read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+        recorded = title.removeprefix("# The run of ").partition(",")[0]
+        for line in lines:
+            yield line.partition(" -m jobs.")[2].replace(recorded, day).split()
 
     def measure(self, until: str | None) -> None:
         """Take every step that was not measured yet."""

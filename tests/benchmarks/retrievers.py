@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from plays import Plays
 from pyspark.sql import SparkSession
 
-from pipelines.catalogue import Catalogue
+from feature_defs.items import ITEMS
+from pipelines.arrow_schemas import arrow_schema
+from pipelines.catalogue import Catalogue, catalogue_from
 from pipelines.histories import Histories
 from pipelines.models.als import AlsConfiguration
 from pipelines.models.als_training import train_als
@@ -103,27 +105,11 @@ def say_progress() -> Callable[[Progress], None]:
 
 def nothing_known(item_ids: NDArray[np.int64]) -> Catalogue:
     """Titles that have an id, and nothing else."""
-    count = len(item_ids)
-    unknown, zeros = np.full(count, -1, np.int64), np.zeros(count, np.int64)
-    return Catalogue(
-        day=date(2000, 1, 1),
-        item_ids=item_ids,
-        may_be_shown=np.ones(count, np.bool_),
-        genre_names=(),
-        has_genre=np.zeros((count, 0), np.bool_),
-        main_genres=unknown,
-        language_names=(),
-        languages=unknown,
-        kind_names=(),
-        kinds=unknown,
-        creator_names=(),
-        creators=unknown,
-        series=unknown,
-        next_episodes=unknown,
-        release_years=zeros,
-        published_days=zeros,
-        maturities=zeros,
-    )
+    schema = arrow_schema(ITEMS)
+    columns = {name: pa.nulls(len(item_ids), schema.field(name).type) for name in schema.names}
+    columns["item_id"] = pa.array(item_ids)
+    columns["published_at"] = pa.nulls(len(item_ids), pa.timestamp("us", "UTC")).fill_null(0)
+    return catalogue_from(pa.table(columns), date(2000, 1, 1))
 
 
 def nobody(user_ids: NDArray[np.int64]) -> pa.Table:

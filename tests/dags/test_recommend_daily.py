@@ -87,7 +87,7 @@ def test_what_runs_is_what_was_recorded(recommend_daily, scheduled):
         "shard_count": 16,
         "factors": 48,
         "iterations": 15,
-        "epochs": 20,
+        "epochs": 12,
         "promote": False,
         "publish": False,
         "allow_older": True,

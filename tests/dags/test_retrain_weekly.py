@@ -37,7 +37,7 @@ def test_what_runs_on_a_sunday_is_for_the_days_up_to_saturday(retrain_weekly, sc
     weekly = "--day 2026-01-31 --cadence weekly"
     assert commands == {
         "open_run": f"python3.11 -m jobs.open_run {weekly} --truth-days 7 --als.factors 64 --als.iterations 10 "
-        "--towers.epochs 8",
+        "--towers.epochs 20",
         "embed_items": f"python3.11 -m jobs.embed_items {weekly}",
         "train_als": f"python3.11 -m jobs.train_als {weekly}",
         "train_towers": f"python3.11 -m jobs.train_towers {weekly}",

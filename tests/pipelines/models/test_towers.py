@@ -126,9 +126,8 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others():
     assert trained(short).to_files() != trained(dataclasses.replace(short, seed=2)).to_files()
 
 
-def test_a_training_cut_off_resumes_from_its_checkpoint_to_the_same_files(tmp_path, monkeypatch):
-    short = dataclasses.replace(SMALL, epochs=6, dropout=0.3, checkpoint_steps=3)
-    whole = trained(short).to_files()
+def cut_off_at(monkeypatch, checkpoint, configuration, kept, **options):
+    """Train until so many checkpoints were laid down, and no further."""
 
     class PowerCutError(Exception):
         pass
@@ -137,13 +136,20 @@ def test_a_training_cut_off_resumes_from_its_checkpoint_to_the_same_files(tmp_pa
 
     def cut(point):
         passed.append(point)
-        if len(passed) == 2:
+        if len(passed) == checkpoint:
             raise PowerCutError
 
-    monkeypatch.setattr(crash_points, "passing", cut)
-    with pytest.raises(PowerCutError):
-        trained(short, checkpoints=tmp_path / "kept")
-    assert (tmp_path / "kept" / "checkpoint.json").is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr(crash_points, "passing", cut)
+        with pytest.raises(PowerCutError):
+            trained(configuration, checkpoints=kept, **options)
+    return json.loads((kept / "checkpoint.json").read_text())
+
+
+def test_a_training_cut_off_resumes_from_its_checkpoint_to_the_same_files(tmp_path, monkeypatch):
+    short = dataclasses.replace(SMALL, epochs=6, dropout=0.3, checkpoint_steps=3)
+    whole = trained(short).to_files()
+    cut_off_at(monkeypatch, 2, short, tmp_path / "kept")
     epochs = []
     resumed = trained(short, checkpoints=tmp_path / "kept", progress=lambda found: epochs.append(found.epoch))
     assert resumed.to_files() == whole
@@ -154,17 +160,7 @@ def test_a_training_cut_off_resumes_from_its_checkpoint_to_the_same_files(tmp_pa
 def test_with_titles_held_out_a_training_cut_off_resumes_to_the_same_files(tmp_path, monkeypatch):
     short = dataclasses.replace(SMALL, epochs=3, checkpoint_steps=4, held_out_share=0.5)
     whole = trained(short, user_count=300).to_files()
-    passed = []
-
-    def cut(point):
-        passed.append(point)
-        if len(passed) == 4:
-            raise InterruptedError
-
-    monkeypatch.setattr(crash_points, "passing", cut)
-    with pytest.raises(InterruptedError):
-        trained(short, user_count=300, checkpoints=tmp_path / "kept")
-    assert json.loads((tmp_path / "kept" / "checkpoint.json").read_text())["judged"] > 0
+    assert cut_off_at(monkeypatch, 4, short, tmp_path / "kept", user_count=300)["judged"] > 0
     assert trained(short, user_count=300, checkpoints=tmp_path / "kept").to_files() == whole
 
 
