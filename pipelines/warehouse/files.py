@@ -184,15 +184,16 @@ def _values(dtype: Dtype, text: pl.Series) -> pl.Series:
 def _moments(text: pl.Series) -> pl.Series:
     """UTC microseconds of ISO 8601 text, with an offset, a Z or nothing, date and time apart by a T or a space."""
     frame = text.to_frame("text").with_columns(
-        zone=pl.col("text").str.extract(r"[ T].*?(Z|[+-]\d{2}:?\d{2})$"),
-        clock=pl.col("text").str.replace(r"([ T].*?)\s*(Z|[+-]\d{2}:?\d{2})$", "${1}").str.replace(" ", "T"),
+        zone=pl.col("text").str.extract(r"[ T].*?(Z|[+-]\d{2}(?::?\d{2})?)$"),
+        clock=pl.col("text").str.replace(r"([ T].*?)\s*(Z|[+-]\d{2}(?::?\d{2})?)$", "${1}").str.replace(" ", "T"),
     )
     clock = pl.coalesce(
         pl.col("clock").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us"),
         pl.col("clock").str.to_datetime("%Y-%m-%dT%H:%M", strict=False, time_unit="us"),
         pl.col("clock").str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")),
     )
-    digits = pl.col("zone").str.replace(":", "")
+    # PostgreSQL and DuckDB write whole hours without minutes.
+    digits = pl.col("zone").str.replace(":", "").str.pad_end(5, "0")
     minutes = digits.str.slice(1, 2).cast(pl.Int64, strict=False) * 60 + digits.str.slice(3, 2).cast(
         pl.Int64, strict=False
     )
