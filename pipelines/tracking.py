@@ -4,11 +4,13 @@ MLflow is a projection. The champion is what `pipelines.promotion` says; an alia
 nothing that is served.
 """
 
+import fcntl
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import UnavailableError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "marquee"
 REGISTERED_MODEL = "marquee"
 CHAMPION = "champion"
+_SQLITE = "sqlite:///"
 
 
 def log_training(uri: str, job: str, run_id: str, model_set: str, hyperparameters: Mapping[str, Any]) -> None:
@@ -83,6 +86,7 @@ def _client(uri: str) -> Iterator["MlflowClient"]:
     with warnings.catch_warnings():
         # MLflow warns of its own changes to come; none is ours to mend.
         warnings.simplefilter("ignore")
+        from alembic.util import CommandError
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
@@ -90,9 +94,27 @@ def _client(uri: str) -> Iterator["MlflowClient"]:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            yield MlflowClient(tracking_uri=uri, registry_uri=uri)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+            with _alone(uri):
+                yield MlflowClient(tracking_uri=uri, registry_uri=uri)
+        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             raise UnavailableError(f"MLflow at {uri} does not answer: {str(error).splitlines()[0][:200]}") from error
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time at a database file: whoever comes first makes its tables, and two must not.
+
+    A tracking server sees to that itself.
+    """
+    if not uri.startswith(_SQLITE):
+        yield
+        return
+    place = Path(uri.removeprefix(_SQLITE))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("a") as lock:
+        # The kernel lets go of it with the process, however that ends.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _run_named(client: "MlflowClient", job: str, run_id: str) -> "Run":
