@@ -159,7 +159,7 @@ def test_two_days_run_in_order_each_task_once(airflow, fresh):
         assert names.index(first) < names.index(second)
     opened = commands[A_DAY + names.index("open_run")]
     assert opened[:7] == ["open_run", "--day", "2026-01-06", "--truth-days", "1", "--shard-count", "2"]
-    assert opened[7:] == ["--als.factors", "8", "--als.iterations", "10", "--towers.epochs", "8"]
+    assert opened[7:] == ["--als.factors", "8", "--als.iterations", "10", "--towers.epochs", "20"]
     assert ["score_users", "--day", "2026-01-06", "--shard", "1/2"] in commands
     assert commands[-1] == ["publish_recommendations", "--day", "2026-01-06"]
     assert {file.read_text() for file in (fresh / "done").iterdir()} == {"/srv/data"}, "the environment is inherited"

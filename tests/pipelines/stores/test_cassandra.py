@@ -441,7 +441,7 @@ pipelines.stores.cassandra._LISTS_A_TURN = 1000
 noise = os.urandom(1_000_000)
 seen = []
 def lists():
-    for user_id in range(1, 20_001):
+    for user_id in range(1, 40_001):
         if user_id % 2000 == 0:
             seen.append(int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
         start = user_id * 7919 % 998_000
@@ -449,10 +449,10 @@ def lists():
 with CassandraStore(Places(**{dataclasses.asdict(places)!r})) as store:
     attempt = store.open_attempt({TODAY!r})
     store.put_many({TODAY!r}, attempt, lists())
-print(max(seen[2:]) - seen[1])
+print(max(seen[7:]) - seen[6])  # what the allocator keeps for turns is grown by then
 """
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=300)
-    assert int(done.stdout) < 8_000_000  # of 38 MB
+    assert int(done.stdout) < 8_000_000  # of 50 MB
 
 
 def at_once(*works):
