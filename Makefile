@@ -65,9 +65,11 @@ serve: setup ## The endpoint at http://127.0.0.1:8080 (MARQUEE_PORT=...), until 
 	@exec $(BIN)/python -m jobs.serve_lookup
 
 test: setup .cassandra/installed ## Every test, real servers included
+	@infra/install-browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup .cassandra/installed ## The tests that take seconds
+	@infra/install-browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 AIRFLOW_PORT ?= 8081
