@@ -14,7 +14,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock demo services services-stop docs test test-fast check format serve airflow mlflow clean bench-quality bench-retrieval bench-als bench-towers bench-score bench-day bench-funnel bench-funnel-demo bench-simulation bench-publish
+.PHONY: help setup lock demo services services-stop docs test test-fast check format serve airflow mlflow clean bench-quality bench-retrieval bench-als bench-towers bench-score bench-day demo-audit bench-lookup bench-ranker bench-audit bench-audit-power bench-funnel bench-funnel-demo bench-simulation bench-publish
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ demo: setup $(if $(findstring cassandra,$(STORES)),.cassandra/installed) ## Thre
 
 .cassandra/installed: infra/cassandra/server/pom.xml
 	@infra/install-cassandra
+
+demo-audit: setup ## Two audits to look at: MovieLens (DATA=FOLDER) and the simulated service
+	@$(BIN)/python -m jobs.run_demo_audit $(if $(DATA),--data $(DATA))
 
 NODES ?= 1
 CASSANDRA_PORT ?= 9042
@@ -112,12 +115,24 @@ bench-als: setup ## ALS on Spark beside `implicit` and MLlib: 200,000 users x 8,
 bench-towers: setup ## Places the towers learn a second beside a plain SASRec and the machine's matrix products
 	@$(BIN)/python tests/benchmarks/towers.py $(if $(DATA),--data $(DATA))
 
+bench-ranker: setup ## The ranker's speed and quality beside plain peers on the same examples
+	@$(BIN)/python tests/benchmarks/ranker.py
+
 bench-score: setup ## Lists a second beside what FAISS and the ranker's matrix products alone allow
 	@$(BIN)/python tests/benchmarks/score.py
 
 bench-day: setup ## The reference day, extract to live, step by step
 	@$(BIN)/python tests/benchmarks/day.py --users 200000 --titles 8000 --events 10000000 --beside 50000 \
 		--home $(MARQUEE_HOME)/day --learning "--towers.places 4000000"
+
+bench-lookup: setup .cassandra/installed ## The endpoint beside a bare handler, and at 2,000 requests a second for 60 s
+	@$(BIN)/python tests/benchmarks/lookup.py
+
+bench-audit: setup ## The full audit of 200,000 users x 200 titles: seconds and memory
+	@$(BIN)/python tests/benchmarks/audit.py
+
+bench-audit-power: setup ## How often an audit finds a planted loss, and how often it errs where there is none
+	@$(BIN)/python tests/benchmarks/audit_power.py
 
 clean: ## Remove what was built and written: work/, caches, not .venv
 	rm -rf work .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

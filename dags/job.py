@@ -41,6 +41,10 @@ RUNS = {
     "default_args": {"owner": "recommendations", "execution_timeout": timedelta(hours=1)},
     "user_defined_filters": {"quote": lambda value: shlex.quote(str(value))},
 }
+# What may train on a GPU, which two trainings cannot share: one at a time, over all DAGs, in a pool of one slot, which
+# `pipelines.airflow_runs` makes; elsewhere: airflow pools set gpu 1 "Trainings that may use the GPU".
+GPU_POOL = "gpu"
+ON_GPU = frozenset({"train_towers", "train_ranker"})
 # How long a training may take; on all users it belongs on a cluster or a GPU.
 TRAINING = timedelta(hours=4)
 
@@ -116,6 +120,7 @@ def _task(name: str, arguments: Sequence[str], task: dict[str, Any]) -> dict[str
         "bash_command": " ".join([shlex.quote(PYTHON), "-m", f"jobs.{name}", *arguments]),
         "cwd": ROOT,
         "do_xcom_push": "output_processor" in task,
+        **({"pool": GPU_POOL} if name in ON_GPU else {}),
         **RETRIES,
         **task,
     }

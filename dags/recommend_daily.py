@@ -3,8 +3,8 @@
 **What it does.** In the night after day D it loads what the endpoint answered and heard into the warehouse, extracts
 the events received on D, builds features, embeds the texts of new titles, trains ALS and the two towers, puts them
 together with the ranker of `retrain_weekly` into one model set, judges it beside the champion on days that neither has
-seen, promotes the winner, makes every user's list with the champion (retrieve 500, rank, diversify, keep 200), writes
-the lists and moves the live pointer to them.
+seen, audits what it would serve to every group of users, promotes the winner, makes every user's list with the champion
+(retrieve 500, rank, diversify, keep 200), writes the lists and moves the live pointer to them.
 Each task is one shell command; its task id is the job's name and its file is `jobs/NAME.py`.
 
 **Which day.** D is the day on which the run's data interval starts. The run of D starts at 02:00 UTC on D+1, two hours
@@ -12,8 +12,9 @@ after the last event of D was received. A run triggered by hand takes the last d
 form.
 
 **What it promises.** One scheduled run at a time; missed days are not made up for unasked (no catch-up). A refused
-challenger never means stale lists: the champion still scores and publishes. Every task replaces what it writes, so any
-task can be run again. What is served changes in the last task only, in one step.
+challenger, whether by its metrics or by its audit, never means stale lists: the champion still scores and publishes.
+Every task replaces what it writes, so any task can be run again; an audit that finds the same again is recorded once.
+What is served changes in the last task only, in one step.
 
 **What it does not protect from.** A back-fill beside the schedule: Airflow limits each by itself, so two runs can meet.
 Where it is the same day, the jobs refuse the older attempt, but the work is done twice. Events that were received
@@ -120,6 +121,9 @@ with DAG(
     # Challenger beside champion, on days that neither has seen.
     evaluate_models = job("evaluate_models", DAY)
 
+    # What the challenger would serve to every group of users; the verdict goes into the record, and the gate reads it.
+    audit_bias = job("audit_bias", DAY)
+
     # The champion changes, or does not, with the reasons.
     promote_models = job("promote_models", DAY + ALLOW_OLDER + flag("promote"))
 
@@ -139,6 +143,6 @@ with DAG(
     chain(load_events, extract_events, open_run, [build_features, embed_items])
     chain(build_features, train_als, assemble_models)
     chain([build_features, embed_items], train_towers, assemble_models)
-    chain(assemble_models, evaluate_models, promote_models, [score_users, build_snapshot])
+    chain(assemble_models, evaluate_models, audit_bias, promote_models, [score_users, build_snapshot])
     chain(score_users, write_lists)
     chain([write_lists, build_snapshot], publish_recommendations)

@@ -4,14 +4,16 @@
 over at once, within the 10 seconds after which every process of the endpoint has looked again. Nothing is made or
 written anew. The task is one shell command; its file is `jobs/rollback_lists.py`.
 
-**How to start it.** *Trigger*, and give either the run id, or a day: then the newest run of that day which is kept.
-Which runs are kept, and which is live, a shell in the repository's folder shows:
+**How to start it.** *Trigger*, and give either the run id, or a day: then the newest run of that day which is kept; and
+who you are and why, which the signed record of audits keeps for good. Which runs are kept, and which is live, a shell
+in the repository's folder shows:
 
     python -m jobs.rollback_lists --list
 
 **What it promises.** Triggering it is a person's word that an older day may be served. The log's last lines say what
 was live before and what is live now, and the lake's table `steps` keeps it, with the job's name `rollback_lists`. The
-same again is harmless. A run that is unknown or was let go of is refused (exit code 77), and the pointer stays.
+same again is harmless. A run that is unknown, was let go of, or was made by a model set that never passed its audit is
+refused (exit code 77), and the pointer stays.
 
 **What it does not protect from.** The next night of `recommend_daily` publishes as usual and goes live, as its day is
 newer: if the nights themselves are what is wrong, pause that DAG, or run it with `publish` switched off. Models are not
@@ -50,6 +52,12 @@ with DAG(
             title="Day",
             description="Instead of a run: the newest run of this day (2026-01-31) that is kept.",
         ),
+        "by": Param(
+            None, type=["null", "string"], minLength=1, title="Who", description="Your name: it is kept in the record."
+        ),
+        "reason": Param(
+            None, type=["null", "string"], minLength=1, title="Why", description="The reason: it is kept in the record."
+        ),
         "surface": Param("home", type="string", enum=["home"], description="Whose live pointer is moved."),
     },
 ) as dag:
@@ -60,4 +68,5 @@ with DAG(
         "{{ ' ' if params.run_id and params.day }}"
         "{{ '--day ' ~ (params.day | quote) if params.day }}",
         "--surface {{ params.surface | quote }}",
+        "--by {{ (params.by or '') | quote }} --reason {{ (params.reason or '') | quote }}",
     )

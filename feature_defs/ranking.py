@@ -10,6 +10,8 @@ POLICY_WEIGHTS = (3.0, 2.0, 1.5, 0.5, -1.0, -2.0, -5.0)
 
 # How many of a user's last completed titles the text of a title is held against.
 CONTENT_LENGTH = 10
+# How many episodes after a completed one are told from any other.
+MOST_AHEAD = 5
 # Over how many of a user's last plays tiredness of a genre is counted.
 FATIGUE_LENGTHS = (5, 20)
 
@@ -70,6 +72,10 @@ PAIR_DENSE = (
     DenseFeature("content_mean", "Mean similarity of text to the last 10 completed titles; 0 if there is no text."),
     DenseFeature("content_best", "Largest of those similarities; 0 if there is no text."),
     DenseFeature("is_next_episode", "1 if the title follows a completed episode and was not played itself."),
+    DenseFeature(
+        "episodes_ahead", "1 over how many episodes it comes after a completed one, none between played; 0 beyond 5."
+    ),
+    DenseFeature("is_out_of_turn", "1 if the episode before it was not played."),
     DenseFeature("series_watched", "log(1 + titles of its series in the history)."),
     DenseFeature("series_completed_share", "Share of the titles of its series that were completed."),
     DenseFeature("genre_share_5", "Share of the last 5 plays with its main genre: tiredness."),

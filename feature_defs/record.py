@@ -7,6 +7,7 @@ _RUN_ID = Field("run_id", Dtype.STRING, "The day and a digest of input versions,
 _RUN_DAY = Field("run_day", Dtype.DATE, "The day whose night the run is of.", (NotNull(),))
 
 CADENCES = ("daily", "weekly")
+AUDIT_MOMENTS = ("genesis", "challenger", "monthly", "on_demand", "approval", "promotion", "rollback")
 
 RUNS = Table(
     name="runs",
@@ -97,6 +98,25 @@ DECISIONS = Table(
         Field("decided_at", Dtype.TIMESTAMP, "When.", (NotNull(),)),
     ),
     key=("epoch",),
+)
+
+AUDIT_RECORDS = Table(
+    name="audit_records",
+    description=(
+        "Audits, approvals, promotions, refusals and rollbacks: a chain of signed entries that is only added to. "
+        "Aggregates and digests only."
+    ),
+    fields=(
+        Field("number", Dtype.INT64, "Place in the chain, from 1, without gaps.", (NotNull(), Between(1))),
+        Field("audit_id", Dtype.STRING, "Name of the entry.", (NotNull(),)),
+        Field("moment", Dtype.STRING, "What kind of entry it is.", (NotNull(), OneOf(AUDIT_MOMENTS))),
+        Field("previous", Dtype.STRING, "Digest of the entry before; zeros for the first.", (NotNull(),)),
+        Field("content", Dtype.STRING, "What it says, as canonical JSON.", (NotNull(),)),
+        Field("digest", Dtype.STRING, "sha256 of all of the above and the key.", (NotNull(),)),
+        Field("signature", Dtype.STRING, "Ed25519, of the same bytes.", (NotNull(),)),
+        Field("public_key", Dtype.STRING, "Of who signed.", (NotNull(),)),
+    ),
+    key=("number",),
 )
 
 QUARANTINE = Table(

@@ -46,3 +46,25 @@ USER_STATE = Table(
     ),
     key=("user_id",),
 )
+
+PREFERENCES = Table(
+    name="preferences",
+    description=(
+        "What users decided and answered at the endpoint, one row each time; the newest goes before what `users` says."
+    ),
+    fields=(
+        USER_ID,
+        Field("said_at", Dtype.TIMESTAMP, "When it was said.", (NotNull(),)),
+        Field("is_opted_out", Dtype.BOOL, "The decision on personalisation; null in a row of answers at sign-up."),
+        Field(
+            "maturity_limit",
+            Dtype.INT32,
+            "Decided together with it; null: the account's limit stands.",
+            (Between(0, 21),),
+        ),
+        Field("onboarding_genres", Array(Dtype.STRING), "Genres picked at sign-up; null in a row of a decision."),
+        Field("age_band", Dtype.STRING, "Answered together with them."),
+        Field("city", Dtype.STRING, "Answered together with them."),
+    ),
+    key=("user_id", "said_at"),
+)

@@ -1,11 +1,12 @@
 """One model set from the night's models: python -m jobs.assemble_models --day 2026-01-31
 
 ALS and the towers of this run, the index and neighbours of titles, the vectors of cohorts, and the newest ranker that
-learned from nothing this run judges on. From here on they are judged, promoted and rolled back together.
+learned from nothing this run judges on, its calibration checked on the newest days that it has not learned from and
+refitted where that is better. From here on they are judged, promoted and rolled back together.
 """
 
 from datetime import date, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
 from pipelines.histories import read_histories, read_opted_out
 from pipelines.knowledge import aligned, read_text_vectors, read_users
+from pipelines.labelled_days import Known
 from pipelines.lake import Lake
 from pipelines.lists.cohorts import cohort_vectors
 from pipelines.models.als import AlsModel
@@ -23,6 +25,7 @@ from pipelines.models.model_set import ModelSet
 from pipelines.models.nearest import build
 from pipelines.models.ranker import Ranker
 from pipelines.models.towers import Towers
+from pipelines.recalibrating import Carried, carried
 from pipelines.runs import last_step, newest_step, run_of, step
 from pipelines.settings import read_settings
 
@@ -43,17 +46,23 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
         work.reads = {INTERACTIONS.name: lake.version(INTERACTIONS) or 0}
         als = AlsModel.from_files(models.load(str(last_step(lake, this_run, "train_als")["writes"]["model"])))
         towers = Towers.from_files(models.load(str(last_step(lake, this_run, "train_towers")["writes"]["model"])))
+        catalogue = read_catalogue(lake, day)
+        text = read_text_vectors(lake, catalogue, this_run.configuration.text_encoder, day)
+        users, opted_out = read_users(lake, day), read_opted_out(lake, day)
         ranker = None
         found = newest_step(lake, "train_ranker", learned_until) if cadence == "daily" else None
         if found is not None:
-            ranker = Ranker.from_files(models.load(str(found["writes"]["model"])))
             say(f"the ranker of {found['run_day']} ranks")
+            ranker = carried(
+                Known(lake, day, catalogue, users, opted_out),
+                models,
+                Ranker.from_files(models.load(str(found["writes"]["model"]))),
+                learned_until,
+                this_run.configuration.funnel,
+            )
         elif cadence == "daily":
             say("no ranker was trained yet: lists stay in the order of retrieval")
-        catalogue = read_catalogue(lake, day)
-        text = read_text_vectors(lake, catalogue, this_run.configuration.text_encoder, day)
-        users = read_users(lake, day)
-        histories = read_histories(lake, learned_until, opted_out=read_opted_out(lake, day))
+        histories = read_histories(lake, learned_until, opted_out=opted_out)
         vectors = towers.encode_items(catalogue, text)
         is_warm = np.diff(histories.offsets) >= this_run.configuration.funnel.cold_below
         model_set = ModelSet(
@@ -64,7 +73,7 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
             index=build(vectors),
             neighbours=item_item_neighbours(histories, catalogue),
             cohorts=cohort_vectors(als.encode(histories), aligned(users, "user_id", histories.user_ids), is_warm),
-            ranker=ranker,
+            ranker=ranker.ranker if ranker else None,
             text_encoder=this_run.configuration.text_encoder,
             learned_until=learned_until,
         )
@@ -73,8 +82,15 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
         work.counts = {
             "items": len(catalogue),
             "model_set": digest,
+            "learned_until": str(learned_until),
             "ranker_of": str(found["run_day"]) if found else None,
+            "recalibration": _described(ranker) if ranker else None,
         }
+
+
+def _described(ranker: Carried) -> dict[str, Any]:
+    days = {str(day): digest for day, digest in ranker.days.items()}
+    return {"days": days, "examples": ranker.example_count, "heads": dict(ranker.heads)}
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
 """What serving needs beside lists: python -m jobs.build_snapshot --day 2026-01-31
 
-Titles, neighbours, lists of cohorts, what trends, and the rules, kept under one digest (`MARQUEE_SNAPSHOTS`).
+Titles, neighbours, lists of cohorts, what trends, what is new and what is explored, and the rules, kept under one
+digest (`MARQUEE_SNAPSHOTS`); which belongs to the run is said beside them.
 """
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 from feature_defs.items import ITEMS
+from pipelines.audit.in_force import covering
+from pipelines.audit.records import trusted_records
+from pipelines.audit.signing import open_signer
 from pipelines.catalogue import catalogue_from
 from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
+from pipelines.errors import RefusedError
+from pipelines.exploration import read_outcomes
 from pipelines.histories import read_popularity
 from pipelines.knowledge import read_text_vectors, read_users
 from pipelines.lake import Lake
@@ -16,8 +22,9 @@ from pipelines.lists.funnel import retrieval_for
 from pipelines.models.model_set import ModelSet
 from pipelines.promotion import champion
 from pipelines.runs import run_of, step
-from pipelines.settings import read_settings
+from pipelines.settings import Settings, read_settings
 from pipelines.snapshot import snapshot_files
+from pipelines.snapshot_record import SnapshotRecord, write_record
 
 
 def main(day: date) -> None:
@@ -48,13 +55,29 @@ def main(day: date) -> None:
             model_set.cohorts,
             read_users(lake, day),
             popularity,
+            read_outcomes(lake, day),
             now.challenger,
             day,
             this_run.configuration.funnel,
         )
         digest = DigestedFiles(settings.snapshots, "snapshot").save(files)
+        audit_id = _audit_id(settings, lake, now.challenger, day)
+        write_record(
+            settings.snapshots,
+            SnapshotRecord(this_run.run_id, digest, now.challenger, audit_id, datetime.now(UTC)),
+        )
         work.writes["snapshot"] = digest
         work.counts = {"titles": len(catalogue), "bytes": sum(map(len, files.values())), "snapshot": digest}
+
+
+def _audit_id(settings: Settings, lake: Lake, model_set: str, day: date) -> str | None:
+    """The audit that covers the champion; none where the record cannot be relied on."""
+    try:
+        chain = trusted_records(lake, open_signer(settings.audit_key, settings.home).public_key, settings.audits)
+    except RefusedError as error:
+        say(f"no audit is named: {error}")
+        return None
+    return covering(chain, model_set, day)
 
 
 if __name__ == "__main__":

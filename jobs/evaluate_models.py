@@ -1,18 +1,23 @@
 """Challenger beside champion, its own parts and most popular: python -m jobs.evaluate_models --day 2026-01-31
 
-On the days held out, which none of them learned from, with equal histories for all.
+On the days held out, which none of them learned from, with equal histories for all. The lists that they were judged by
+are kept for the audit.
 """
 
-from datetime import date, timedelta
+from datetime import date
 
-from feature_defs.interactions import COMPLETE_SHARE, INTERACTIONS
+import pyarrow as pa
+
+from feature_defs.interactions import INTERACTIONS
+from feature_defs.judged_lists import JUDGED_LISTS
 from feature_defs.record import EVALUATIONS
-from pipelines.catalogue import as_known, read_catalogue
+from pipelines.arrow_schemas import arrow_schema
 from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
-from pipelines.evaluation.comparison import CANDIDATES, Judged, Measures, compare, new_to_each
+from pipelines.evaluation.comparison import CANDIDATES, Judged, Measures, compare
+from pipelines.evaluation.held_out import read_held_out
+from pipelines.evaluation.judged_lists import judged_rows
 from pipelines.evaluation.stages import lists_by_stage
-from pipelines.histories import read_histories, read_opted_out, read_popularity
 from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
 from pipelines.lake import Lake
 from pipelines.lists.funnel import retrieval_for
@@ -33,18 +38,13 @@ def main(day: date) -> None:
     lake = Lake(settings.lake, settings.lake_options)
     this_run = run_of(lake, day)
     configuration = this_run.configuration
-    learned_until = day - timedelta(days=configuration.truth_days)
     challenger = str(last_step(lake, this_run, "assemble_models")["writes"]["model_set"])
     gate = configuration.gate
     with step(lake, this_run, "evaluate_models") as work:
         work.reads = {INTERACTIONS.name: lake.version(INTERACTIONS) or 0}
-        opted_out = read_opted_out(lake, day)
-        histories = read_histories(lake, learned_until, opted_out=opted_out)
-        later = read_histories(lake, day, first_day=learned_until + timedelta(days=1), opted_out=opted_out)
-        popularity = read_popularity(lake, learned_until)
-        catalogue = as_known(read_catalogue(lake, day), learned_until, day)
-        truth = new_to_each(later, histories, COMPLETE_SHARE)
-        known = histories.of(truth.user_ids)
+        held_out = read_held_out(lake, day, configuration.truth_days)
+        learned_until, catalogue = held_out.learned_until, held_out.catalogue
+        truth, popularity, known = held_out.truth, held_out.popularity, held_out.known
         users = read_users(lake, day)
         user_features = read_user_features(lake, learned_until, known.user_ids)
         item_features = read_item_features(lake, learned_until, catalogue)
@@ -76,11 +76,20 @@ def main(day: date) -> None:
             if role == "challenger":
                 # Its parts stand beside it, so that what each stage adds can be seen.
                 judged |= {part: Judged(ranking, digest) for part, ranking in lists.items()}
-        measures = Measures(popularity, len(histories.user_ids), catalogue)
+        kept = [
+            judged_rows(this_run.run_id, role, digest, truth.user_ids, one.ranking)
+            for role, one in judged.items()
+            if role in {"challenger", "champion"} and (digest := one.model_set)
+        ]
+        lists_kept = pa.concat_tables([arrow_schema(JUDGED_LISTS).empty_table(), *kept])
+        work.wrote(
+            lake.replace(JUDGED_LISTS, lists_kept, day, where={"run_id": this_run.run_id}, run_id=this_run.run_id)
+        )
+        measures = Measures(popularity, len(held_out.histories.user_ids), catalogue)
         rows = compare(
             judged,
             truth,
-            histories,
+            held_out.histories,
             measures,
             run_id=this_run.run_id,
             day=day,

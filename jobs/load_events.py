@@ -2,7 +2,8 @@
 
 Moves the sealed segments of the spool (`MARQUEE_SPOOL`) into the warehouse, each exactly once: its name is recorded in
 the transaction of its rows, and it is removed afterwards; killed in between, the next run only removes it. Events get
-run, slot and propensity from the answer of the same request. A segment whose writer is gone is taken up as well. What
+run, slot and propensity from the answer of the same request. What users decided goes to the table `preferences`, and
+is in force when users are extracted. A segment whose writer is gone is taken up as well. What
 cannot be taken, a torn tail or rows that break a critical rule, is counted, and its segment is kept beside the others
 with the ending .kept. Records of users whose erasure was asked for are dropped before anything else.
 """
@@ -13,15 +14,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from feature_defs.events import ANSWERS, EVENTS
+from feature_defs.users import PREFERENCES
 from pipelines.command_line import run
 from pipelines.erasure import erased_users
 from pipelines.lake import Lake
 from pipelines.settings import read_settings
-from pipelines.spool import Answer, EventRecord, Segment, seal_orphans, sealed_segments
+from pipelines.spool import Answer, EventRecord, Preference, Segment, seal_orphans, sealed_segments
 from pipelines.warehouse.admission import sound_rows
 from pipelines.warehouse.interface import LoadableWarehouse, TakenUp
 from pipelines.warehouse.open import open_for_loading
-from pipelines.warehouse.spooled import answer_rows, event_rows
+from pipelines.warehouse.spooled import answer_rows, event_rows, preference_rows
 
 
 def main() -> None:
@@ -51,9 +53,14 @@ def take_up(segment: Segment, warehouse: LoadableWarehouse, erased: Collection[i
     records = list(segment)
     all_answers = answer_rows([record for record in records if isinstance(record, Answer)])
     all_events = event_rows([record for record in records if isinstance(record, EventRecord)])
-    answers, events = sound_rows(ANSWERS, all_answers), sound_rows(EVENTS, all_events)
-    refused_count = all_answers.num_rows + all_events.num_rows - answers.num_rows - events.num_rows
-    taken = warehouse.take_up(segment.name, answers, events)
+    all_said = preference_rows([record for record in records if isinstance(record, Preference)])
+    answers, events, said = (
+        sound_rows(table, rows)
+        for table, rows in ((ANSWERS, all_answers), (EVENTS, all_events), (PREFERENCES, all_said))
+    )
+    refused_count = sum(rows.num_rows for rows in (all_answers, all_events, all_said))
+    refused_count -= sum(rows.num_rows for rows in (answers, events, said))
+    taken = warehouse.take_up(segment.name, answers, events, said)
     counts = {"torn_bytes": segment.torn_byte_count, "refused": refused_count, **(asdict(taken) if taken else {})}
     if segment.torn_byte_count or refused_count:
         kept = segment.keep()

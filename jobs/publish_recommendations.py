@@ -1,21 +1,24 @@
 """Make a run what is served: python -m jobs.publish_recommendations --day 2026-01-31
 
-Verifies what was written, commits the manifest, and moves the live pointer last.
+Verifies what was written and that its model set was promoted, commits the manifest, and moves the live pointer last.
 """
 
 from datetime import date
 from typing import Any
 
 from pipelines import crash_points
+from pipelines.audit.records import signed_records
+from pipelines.audit.signing import open_signer
 from pipelines.catalogue import read_catalogue
 from pipelines.command_line import run, say
 from pipelines.days import end_of
+from pipelines.digested_files import DigestedFiles
 from pipelines.erasure import forget_again
 from pipelines.errors import RefusedError
 from pipelines.histories import read_popularity
 from pipelines.lake import Lake
 from pipelines.lists.trending import pack_trending
-from pipelines.publication import show_expectations, verify
+from pipelines.publication import promotion_of_lists, show_expectations, verify
 from pipelines.runs import Run, run_of, step
 from pipelines.settings import read_settings
 from pipelines.stores.interface import ListStore
@@ -34,15 +37,20 @@ def main(day: date, publish: bool = True, allow_older: bool = False, keep: int =
     settings = read_settings()
     lake = Lake(settings.lake, settings.lake_options)
     this_run = run_of(lake, day)
+    entries = signed_records(lake, open_signer(settings.audit_key, settings.home).public_key)
     with step(lake, this_run, "publish_recommendations") as work, open_store(settings.list_places) as store:
-        manifest = _committed(store, this_run)
+        committed = _committed(store, this_run)
         # Who was erased while this night ran may have been written after it was told to the store.
         forget_again(lake, store)
-        if manifest is None:
+        if committed is None:
             trending = pack_trending(read_popularity(lake, day), read_catalogue(lake, day).eligible, end_of(day))
             store.put_trending(this_run.run_id, this_run.attempt, trending)
-            manifest = verify(lake, this_run, store)
-            crash_points.passing("publication.after_verify")
+        manifest = committed or verify(lake, this_run, store)
+        crash_points.passing("publication.after_verify")
+        promotion = promotion_of_lists(lake, this_run, manifest, entries, DigestedFiles(settings.models))
+        if promotion:
+            say(f"its model set {manifest['model_set']} was promoted by {promotion.audit_id}")
+        if committed is None:
             show_expectations(lake, this_run, settings.data_docs)
             crash_points.passing("publication.before_manifest")
             store.commit_manifest(this_run.run_id, this_run.attempt, manifest)

@@ -29,6 +29,7 @@ from feature_defs.events import EVENTS
 from feature_defs.interactions import COMPLETE_SHARE
 from feature_defs.record import EVALUATIONS
 from pipelines import airflow_runs
+from pipelines.audit.records import records
 from pipelines.catalogue import read_catalogue, read_names
 from pipelines.command_line import run, say, say_result
 from pipelines.demo_pages import models_of, quality_table, steps_table, user_page
@@ -51,6 +52,7 @@ from pipelines.warehouse.open import open_warehouse
 _DAG = "recommend_daily"
 _WEEKLY = "retrain_weekly"
 _NIGHTS = 3
+_AUDITS = frozenset({"genesis", "challenger"})
 _STORES = (frozenset({"embedded"}), frozenset({"cassandra"}), frozenset({"cassandra", "redis"}))
 # The simulated service: large enough to tell models apart, small enough for a laptop.
 _USERS, _TITLES, _DAYS, _SEED = 4000, 1600, 45, 1
@@ -167,6 +169,7 @@ def _run(source: str, data: Path | None, started: float) -> dict[str, Any]:
                 airflow_runs.stop(starting.result())
 
     lake = Lake(settings.lake, settings.lake_options)
+    say("\n" + _audited(lake, settings.audits))
     _show_users(home, environment, lake, last_day)
     rows = _evaluations(lake, last_day)
     if source == "simulated":
@@ -270,6 +273,15 @@ def _watch(airflow: airflow_runs.LocalAirflow, dag: str, runs: dict[str, date], 
         say(f"  {time.monotonic() - started:5.0f} s  {change.day}  {change.task_id + part:<26}{change.state}")
 
 
+def _audited(lake: Lake, audits: Path) -> str:
+    """What the nights' audits said, in one line."""
+    told = [f"{one.audit_id} {one.content['verdict']}" for one in records(lake) if one.moment in _AUDITS]
+    return (
+        "Audited each night, under a policy and with a key for demonstrations, which the record says: "
+        f"{', '.join(told)}; the pages are in {_shown(audits)}"
+    )
+
+
 def _show_users(home: Path, environment: dict[str, str], lake: Lake, day: date) -> None:
     """Ask the running endpoint for the lists of three users: of short, middling and long history."""
     names = read_names(lake, day)
@@ -358,6 +370,7 @@ def _where_next(home: Path, seconds: float, *, has_services: bool) -> str:
         f"  make mlflow {at}     what was learned and which model set is champion\n"
         f"  make airflow {at}    the DAG, its manual, its runs\n"
         f"  {_shown(home / 'data_docs' / 'index.html')}    how the data fared\n"
+        f"  make demo-audit                       how every group fares, on this and on MovieLens\n"
         f"  {_shown(_report_of(home))}    the figures above\n"
     )
 

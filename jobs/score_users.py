@@ -13,16 +13,17 @@ from pipelines.arrow_schemas import arrow_schema
 from pipelines.catalogue import read_catalogue
 from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
-from pipelines.histories import read_histories, read_opted_out, read_popularity, with_everyone
-from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
+from pipelines.histories import read_popularity
+from pipelines.knowledge import read_item_features, read_text_vectors
 from pipelines.lake import Lake
 from pipelines.lists.funnel import retrieval_for
+from pipelines.lists.people import read_people
 from pipelines.lists.scoring import list_rows
 from pipelines.models.model_set import ModelSet
 from pipelines.promotion import champion
 from pipelines.runs import run_of, step
 from pipelines.settings import read_settings
-from pipelines.shards import of_shard, parse_shard
+from pipelines.shards import parse_shard
 
 
 def main(day: date, shard: str = "0/1") -> None:
@@ -47,17 +48,12 @@ def main(day: date, shard: str = "0/1") -> None:
         model_set = ModelSet.from_files(DigestedFiles(settings.models).load(now.challenger))
         catalogue = read_catalogue(lake, day)
         text = read_text_vectors(lake, catalogue, model_set.text_encoder, day)
-        users = of_shard(read_users(lake, day), part)
-        histories = read_histories(lake, day, opted_out=read_opted_out(lake, day), shard=part)
-        histories = with_everyone(histories, users.column("user_id").to_numpy())
         batches = list_rows(
             this_run.run_id,
             shard,
             model_set,
             retrieval_for(model_set, catalogue, text, read_popularity(lake, day)),
-            histories,
-            users,
-            read_user_features(lake, day, histories.user_ids),
+            read_people(lake, day, part),
             read_item_features(lake, day, catalogue),
             day,
             this_run.configuration.funnel,

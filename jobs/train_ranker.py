@@ -12,19 +12,18 @@ import numpy as np
 
 from feature_defs.interactions import LABELS
 from feature_defs.ranking import HEADS
-from pipelines.catalogue import as_known, read_catalogue
+from pipelines.catalogue import read_catalogue
 from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
 from pipelines.errors import DataError
-from pipelines.histories import read_histories, read_opted_out, read_popularity
-from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
+from pipelines.histories import read_opted_out
+from pipelines.knowledge import read_users
+from pipelines.labelled_days import Known, labelled_day
 from pipelines.lake import Lake
-from pipelines.lists.funnel import in_blocks, knowledge_of, retrieval_for, retrieve
 from pipelines.models.calibration import Reliability
 from pipelines.models.model_set import ModelSet
-from pipelines.models.ranker_inputs import joined, pair_inputs
+from pipelines.models.ranker_inputs import joined
 from pipelines.models.ranker_training import train
-from pipelines.ranking_examples import examples_of, read_labelled
 from pipelines.runs import last_step, run_of, step
 from pipelines.settings import read_settings
 from pipelines.tracking import log_training
@@ -46,32 +45,18 @@ def main(day: date) -> None:
         work.reads = {LABELS.name: lake.version(LABELS) or 0}
         digest = str(last_step(lake, this_run, "assemble_models")["writes"]["model_set"])
         model_set = ModelSet.from_files(models.load(digest))
-        catalogue = read_catalogue(lake, day)
-        text = read_text_vectors(lake, catalogue, model_set.text_encoder, day)
-        users, opted_out = read_users(lake, day), read_opted_out(lake, day)
+        known = Known(lake, day, read_catalogue(lake, day), read_users(lake, day), read_opted_out(lake, day))
         inputs, labels, days = [], [], []
         for number in range(configuration.truth_days):
             shown_on = first_day + timedelta(days=number)
-            before = shown_on - timedelta(days=1)
-            labelled = read_labelled(lake, shown_on)
-            theirs = np.setdiff1d(labelled.column("user_id").to_numpy(), opted_out)
-            histories = read_histories(lake, before, opted_out=opted_out).of(theirs)
-            then = as_known(catalogue, before, shown_on)
-            retrieval = retrieval_for(model_set, then, text, read_popularity(lake, before))
-            user_features = read_user_features(lake, before, theirs)
-            item_features = read_item_features(lake, before, catalogue)
-            count = 0
-            for block in in_blocks(histories):
-                knowledge = knowledge_of(model_set, retrieval, block, users, user_features, item_features)
-                found = retrieve(model_set, retrieval, knowledge, configuration.funnel)
-                examples = examples_of(labelled, shown_on, block, then, found, configuration.ranker.seed)
-                inputs.append(
-                    pair_inputs(knowledge, examples.owners, examples.positions, examples.context, examples.slots)
-                )
-                labels.append(examples.labels)
-                count += len(examples)
-            days.append(np.full(count, np.datetime64(shown_on, "D")))
-            say(f"{shown_on}: {len(theirs):,} users, {count:,} examples")
+            found = labelled_day(known, model_set, shown_on, configuration.funnel, configuration.ranker.seed)
+            if found is None:
+                say(f"{shown_on}: nothing was shown or played")
+                continue
+            inputs.append(found.inputs)
+            labels.append(found.labels)
+            days.append(np.full(len(found.inputs), np.datetime64(shown_on, "D")))
+            say(f"{shown_on}: {len(np.unique(found.user_ids)):,} users, {len(found.inputs):,} examples")
         if not inputs:
             raise DataError(f"nothing was shown or played from {first_day} to {day}: there is nothing to rank by")
         trained = train(

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -106,10 +106,18 @@ def start(
         started.append(server("scheduler", "scheduler", "--skip-serve-logs"))
         airflow = LocalAirflow(f"http://{_HOST}:{port}", home.absolute(), tuple(started), schedule)
         wait_until_ready(started, lambda: _is_healthy(airflow), seconds=_START_SECONDS)
+        make_pool(airflow)
     except BaseException:
         stop_servers(started)
         raise
     return airflow
+
+
+def make_pool(airflow: LocalAirflow) -> None:
+    """The pool of the trainings that may use the GPU, of one slot; one of that name is left as it is."""
+    pool = {"name": "gpu", "slots": 1, "description": "Trainings that may use the GPU", "include_deferred": False}
+    action = {"action": "create", "entities": [pool], "action_on_existence": "skip"}
+    _tried(lambda: _call(airflow, "PATCH", "/pools", {"actions": [action]}))
 
 
 def stop(airflow: LocalAirflow) -> None:
@@ -276,11 +284,20 @@ def _wait_for_dag(airflow: LocalAirflow, dag_id: str) -> None:
 
 def _ask(airflow: LocalAirflow, dag_id: str, path: str, wanted: Mapping[str, Any]) -> Any:
     """Ask for runs of a DAG, and wake it. An earlier back-fill that has not ended is given up."""
+
+    def ask() -> Any:
+        _give_up_earlier(airflow, dag_id)
+        _call(airflow, "PATCH", f"/dags/{dag_id}", {"is_paused": False})
+        return _call(airflow, "POST", path, wanted)
+
+    return _tried(ask)
+
+
+def _tried(ask: Callable[[], Any]) -> Any:
+    """What Airflow answers, asked again while it is busy with itself."""
     for tries_left in reversed(range(_ASK_TIMES)):
         try:
-            _give_up_earlier(airflow, dag_id)
-            _call(airflow, "PATCH", f"/dags/{dag_id}", {"is_paused": False})
-            return _call(airflow, "POST", path, wanted)
+            return ask()
         except UnavailableError:
             # SQLite lets one write at a time, and Airflow's own processes write while they settle in.
             if not tries_left:

@@ -7,20 +7,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_defs.declarations import Table
+from feature_defs.users import PREFERENCES, USERS
 from pipelines.checked_rows import CheckedRows, check_rows
+from pipelines.decided import as_decided
 from pipelines.warehouse.interface import Warehouse
 
 
 def extract(warehouse: Warehouse, table: Table, first_day: date, last_day: date) -> CheckedRows:
     """A table's rows of a range of days of receipt, checked; of a table without days all rows, as those of `last_day`.
 
-    An event that was received several times in a day is taken once, as first received.
+    An event that was received several times in a day is taken once, as first received. Of users the newest of what they
+    said at the endpoint goes before what the table says.
 
     Raises:
         DataError: if a column is missing or of another type; names it.
     """
     if table.day_of is None:
-        return check_rows(table, _stream(warehouse.read_day(table, last_day)), last_day)
+        rows = warehouse.read_day(table, last_day)
+        if table is USERS and warehouse.columns(PREFERENCES):
+            rows = as_decided(rows, warehouse.read_day(PREFERENCES, last_day))
+        return check_rows(table, _stream(rows), last_day)
     dated = _with_day(table, once_each(warehouse.read_days(table, first_day, last_day), table.key))
     return check_rows(table, _stream(dated), first_day, last_day)
 

@@ -173,21 +173,28 @@ class Lake:
         delta = self._delta(table, None)
         if number is not None and delta is not None and (delta.transaction_version(table.name) or 0) >= number:
             raise RefusedError(f"{table.name} already holds record {number}")
+        is_first = number is not None and delta is None
         with check_rows(table, rows, day) as checked, _in_words(f"cannot write {table.name} in {self.root}"):
             drop_users(checked, self._erased_of(table))
             checked.refuse_if_critical()
             try:
                 write_deltalake(
-                    self.uri(table),
+                    # A numbered record follows what was looked at, not what is newest: one in between is a conflict.
+                    self.uri(table) if number is None or delta is None else delta,
                     checked.batches(),
-                    mode="append",
+                    mode="error" if is_first else "append",
                     partition_by=["day"],
                     storage_options=self.options,
                     configuration=_configuration(table),
-                    commit_properties=CommitProperties(max_commit_retries=_COMMIT_TRIES, app_transactions=numbered),
+                    commit_properties=CommitProperties(
+                        # Of two who make the table with their first record, a second try would let both have made it.
+                        max_commit_retries=0 if is_first else _COMMIT_TRIES,
+                        app_transactions=numbered,
+                    ),
                 )
-            except CommitFailedError:
-                if number is None:
+            except DeltaError as error:
+                is_overtaken = isinstance(error, CommitFailedError) or (is_first and self._delta(table, None))
+                if number is None or not is_overtaken:
                     raise
                 raise RefusedError(f"record {number} of {table.name} was written by somebody else meanwhile") from None
 

@@ -1,6 +1,11 @@
-"""Which model set is champion: the record of decisions is the truth, and its last promotion names the champion."""
+"""Which model set is champion: the record of decisions is the truth, and its last promotion names the champion.
+
+Each decision is also an entry of the signed record (`pipelines.audit.records`), with the audits that it rests on: what
+is published is held against that.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -10,6 +15,8 @@ import pyarrow as pa
 from feature_defs.record import DECISIONS
 from pipelines import crash_points
 from pipelines.arrow_schemas import arrow_schema
+from pipelines.audit.entry import AuditRecord
+from pipelines.audit.in_force import Grounds
 from pipelines.evaluation.gate import Verdict
 from pipelines.lake import Lake
 
@@ -93,3 +100,39 @@ def with_day_in_order(verdict: Verdict, day: date, before: Decision | None, *, a
         return verdict
     reason = f"the champion is of {before.day}, a newer day than {day}: a back-fill does not promote unless told to"
     return Verdict(is_promoted=False, reasons=(reason, *verdict.reasons))
+
+
+def with_audits(verdict: Verdict, grounds: Grounds) -> Verdict:
+    """The verdict of the metrics, refused if the audits do not let the challenger pass; every reason is listed."""
+    if not grounds.reasons:
+        return verdict
+    reasons = (*grounds.reasons, *verdict.reasons) if verdict.is_promoted else (*verdict.reasons, *grounds.reasons)
+    return Verdict(is_promoted=False, reasons=reasons)
+
+
+def decision_content(decision: Decision, grounds: Grounds, policy_digest: str, fingerprint: str) -> dict[str, Any]:
+    """What the signed record says of a decision."""
+    return {
+        "epoch": decision.epoch,
+        "run_id": decision.run_id,
+        "model_set": decision.challenger,
+        "champion_before": decision.champion_before,
+        "is_promoted": decision.is_promoted,
+        "reasons": list(decision.reasons),
+        "attempts": grounds.attempts,
+        "own_audit": grounds.own,
+        "audit_in_force": grounds.in_force,
+        "policy": policy_digest,
+        "fingerprint": fingerprint,
+    }
+
+
+def signed_decision(chain: Sequence[AuditRecord], decision: Decision) -> AuditRecord | None:
+    """The entry of a decision in the signed record; `None` if it is not there yet."""
+    return next((one for one in chain if one.moment == "promotion" and _is_of(one, decision)), None)
+
+
+def _is_of(entry: AuditRecord, decision: Decision) -> bool:
+    said = entry.content
+    told = (said.get("epoch"), said.get("model_set"), said.get("is_promoted"))
+    return told == (decision.epoch, decision.challenger, decision.is_promoted)

@@ -1,9 +1,12 @@
-"""Is what the store holds what was made? Counts, checksums and a sample read back, before anything goes live."""
+"""Is what the store holds what was made, by a set that may serve? Counts, checksums and a sample read back, and the
+signed promotion of the set, before anything goes live.
+"""
 
 import json
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_defs.recommendations import RECOMMENDATION_SLOTS, RECOMMENDATIONS
+from pipelines.audit.entry import AuditRecord
+from pipelines.audit.in_force import promotions_of
 from pipelines.days import end_of
-from pipelines.errors import UnavailableError
+from pipelines.digested_files import DigestedFiles
+from pipelines.errors import DataError, RefusedError, UnavailableError
 from pipelines.expectations import validate
 from pipelines.lake import Lake
 from pipelines.lists.packing import pack_many
@@ -62,6 +68,41 @@ def verify(lake: Lake, run: Run, store: ListStore) -> dict[str, Any]:
         "model_set": model_sets.pop(),
         "recommendations_version": max(json.loads(part["reads"])[RECOMMENDATIONS.name] for part in written),
     }
+
+
+def promotion_of_lists(
+    lake: Lake, run: Run, manifest: Mapping[str, Any], entries: Sequence[AuditRecord], models: DigestedFiles
+) -> AuditRecord | None:
+    """The signed promotion on which the lists of a run may be served; `None` where there is neither set nor list.
+
+    Args:
+        lake: where the steps of the run are.
+        run: whose lists are to be served.
+        manifest: of the run; says by which set they were made, and how many they are.
+        entries: of the signed record, each of them as it was signed.
+        models: where the files of sets are.
+
+    Raises:
+        RefusedError: if the set was never promoted, was promoted only after it had scored these lists, or is no longer
+            what was promoted; one sentence.
+    """
+    model_set = manifest["model_set"]
+    if model_set is None and not manifest["lists"]:
+        return None
+    parts = [str(shard) for shard in shards(run.configuration.shard_count)]
+    scored_at = min(last_step(lake, run, "score_users", part)["started_at"] for part in parts)
+    named = f"the lists of run {run.run_id} were made by the model set {model_set}"
+    promotions = promotions_of(entries, model_set)
+    if not promotions:
+        raise RefusedError(f"{named}, which the signed record does not promote: they are not published")
+    before = [one for one in promotions if datetime.fromisoformat(one.content["recorded_at"]) <= scored_at]
+    if not before:
+        raise RefusedError(f"{named} before it was promoted: they are not published; score them again")
+    try:
+        models.load(model_set)
+    except DataError as error:
+        raise RefusedError(f"{named}, which is no longer the one that passed: {error}") from None
+    return before[-1]
 
 
 def _is_erased_since(lake: Lake, run: Run, found: Tally) -> bool:

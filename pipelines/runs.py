@@ -93,13 +93,13 @@ def record_run(lake: Lake, planned: Run, attempt: int) -> Run:
     return dataclasses.replace(planned, attempt=attempt)
 
 
-def run_of(lake: Lake, day: date, cadence: str = "daily") -> Run:
-    """The run of a day and a cadence that was opened last.
+def run_of(lake: Lake, day: date, cadence: str = "daily", *, run_id: str | None = None) -> Run:
+    """The run of a day and a cadence that was opened last, or the last attempt at one that is named.
 
     Raises:
         DataError: if none was opened.
     """
-    rows = [row for row in _rows(lake, RUNS, day) if row["cadence"] == cadence]
+    rows = [row for row in _rows(lake, RUNS, day) if row["cadence"] == cadence and run_id in (None, row["run_id"])]
     rows.sort(key=lambda row: row["opened_at"])
     if not rows:
         command = f"python -m jobs.open_run --day {day}" + ("" if cadence == "daily" else f" --cadence {cadence}")

@@ -21,6 +21,8 @@ _IN_HOME = {
     "lists": "lists.lmdb",
     "spool": "spool",
     "data_docs": "data_docs",
+    "audits": "audits",
+    "audit_key": "audit.key",
 }
 
 
@@ -53,6 +55,10 @@ class Settings(BaseSettings):
     cache_days: int = Field(3, ge=1, le=3650)
     spool: Path = Path()
     data_docs: Path = Path()
+    # Records of audits, the key that signs them, and a file of the policy they are judged by; empty: the built-in one.
+    audits: Path = Path()
+    audit_key: Path = Path()
+    audit_policy: str = ""
     mlflow: str = ""
     spark_master: str = "local[*]"
     spark_memory: str = "2g"
@@ -60,6 +66,11 @@ class Settings(BaseSettings):
     spark_options: dict[str, str] = {}
     host: str = "127.0.0.1"
     port: int = 8080
+    # Who may ask the endpoint: a JSON object of caller to key, or the path of a file that holds one. Empty: anybody on
+    # this machine may, and it listens on loopback addresses only.
+    api_keys: SecretStr = SecretStr("")
+    # Requests that one worker answers at the same time; more are refused with 503.
+    most_in_flight: int = Field(256, ge=1, le=65536)
     # For tests: where the process is to die (`pipelines.crash_points`).
     crash_at: str = ""
 

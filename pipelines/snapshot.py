@@ -1,17 +1,22 @@
-"""What serving needs beside lists: titles, neighbours, cohorts, what trends, and the rules, as files of one digest."""
+"""What serving needs beside lists: titles, neighbours, cohorts, what trends, what is new, and the rules.
 
-import io
+Files of one digest, read by `pipelines.serving.snapshots`; what is in which is said in `pipelines.snapshot_files`.
+"""
+
 import json
-from datetime import date, timedelta
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feature_defs.recommendations import LIST_LENGTH, NO_REASON, SOURCES
 from pipelines.days import end_of
+from pipelines.exploration import Outcomes, explorable, with_weights
 from pipelines.histories import Histories, Popularity
 from pipelines.lists.candidates import Retrieval
 from pipelines.lists.codec import pack
@@ -19,13 +24,27 @@ from pipelines.lists.cohorts import Cohorts, cohort_lists
 from pipelines.lists.funnel_configuration import FunnelConfiguration
 from pipelines.lists.trending import pack_trending
 from pipelines.models.item_item import content_neighbours
+from pipelines.serving.rules.limits import Rules
+from pipelines.serving.title import Title
+from pipelines.snapshot_files import (
+    COHORTS,
+    EXPLORABLE,
+    FRESH,
+    NEIGHBOURS,
+    RULES,
+    TITLES,
+    TRENDING,
+    CohortColumns,
+    ExplorableColumns,
+    FreshColumns,
+    NeighbourColumns,
+    decoded,
+    encoded,
+)
+from pipelines.text_encoder import item_texts, text_digest
 
 _NEIGHBOURS = 20
-# What an endpoint must know of a title to filter and to show it.
-_TITLE_COLUMNS = (
-    "item_id", "title", "genres", "kind", "language", "maturity", "series_id", "season", "episode", "published_at",
-    "withdrawn_at", "licence_from", "licence_until", "territories", "moderation_state",
-)  # fmt: skip
+_F32 = np.dtype("<f4")
 
 
 def snapshot_files(
@@ -34,15 +53,12 @@ def snapshot_files(
     cohorts: Cohorts,
     users: pa.Table,
     popularity: Popularity,
+    outcomes: Outcomes,
     model_set: str,
     day: date,
     configuration: FunnelConfiguration,
 ) -> dict[str, bytes]:
     """The files of a snapshot, by name.
-
-    `titles.parquet`: a row a title. `neighbours.parquet`: `item_id, neighbours` (20 at most, nearest first: those who
-    are watched together, then those whose texts are near). `cohorts.parquet`: `age_band, city, genre, list`, a packed
-    list for each cohort that there is a user of. `trending.bin`: a packed list. `rules.json`: what a list keeps to.
 
     Args:
         items: rows of ITEMS of the day.
@@ -50,31 +66,115 @@ def snapshot_files(
         cohorts: of the champion.
         users: rows of USERS of the day.
         popularity: of all titles, through the day.
+        outcomes: of the slots that titles were shown in, through the day.
         model_set: digest of the champion.
         day: the day.
         configuration: how lists are made.
     """
     catalogue = retrieval.catalogue
-    rules = {
+    rules = replace(Rules(), genre_limit=configuration.diversity.genre_limit, page=configuration.diversity.page)
+    described = {
+        **asdict(rules),
         "day": str(day),
         "model_set": model_set,
         "generated_at": end_of(day).isoformat(),
-        "genre_limit": configuration.diversity.genre_limit,
-        "page": configuration.diversity.page,
         "mmr_lambda": configuration.diversity.mmr_lambda,
         "new_until": str(day + timedelta(days=configuration.candidates.new_days)),
         "sources": list(SOURCES),
     }
+    items = items.sort_by("item_id")
+    fresh = items.filter(pa.array(is_fresh(items, end_of(day), rules)))
+    at = catalogue.positions(fresh.column("item_id").to_numpy())
     return {
-        "titles.parquet": _parquet(items.sort_by("item_id").select(list(_TITLE_COLUMNS))),
-        "neighbours.parquet": _parquet(_neighbours(retrieval)),
-        "cohorts.parquet": _parquet(_cohort_lists(cohorts, users, retrieval, day)),
-        "trending.bin": pack_trending(popularity, catalogue.eligible, end_of(day)),
-        "rules.json": json.dumps(rules, sort_keys=True, indent=1).encode(),
+        TITLES: encoded(titles_of(items)),
+        NEIGHBOURS: encoded(_neighbours(retrieval)),
+        COHORTS: encoded(_cohort_lists(cohorts, users, retrieval, day)),
+        TRENDING: pack_trending(popularity, catalogue.eligible, end_of(day)),
+        EXPLORABLE: encoded(explorable(catalogue, popularity, outcomes)),
+        FRESH: encoded(fresh_columns(fresh, retrieval.tower_items[at])),
+        RULES: json.dumps(described, sort_keys=True, indent=1).encode(),
     }
 
 
-def _neighbours(retrieval: Retrieval) -> pa.Table:
+def titles_of(items: pa.Table) -> list[Title]:
+    """Rows of ITEMS as the endpoint knows them, in their order."""
+    names = [name if name != "name" else "title" for name in Title.__struct_fields__]
+    columns = {name: items.column(name).to_pylist() for name in names}
+    columns["genres"] = [genres or () for genres in columns["genres"]]
+    columns["maturity"] = [maturity or 0 for maturity in columns["maturity"]]
+    return [Title(*row) for row in zip(*(columns[name] for name in names), strict=True)]
+
+
+def is_fresh(items: pa.Table, now: datetime, rules: Rules) -> NDArray[np.bool_]:
+    """Which rows of ITEMS are fresh at a moment or will be in the days after: bool [I]."""
+    since = now - timedelta(hours=rules.fresh_hours)
+    return np.array([published > since for published in items.column("published_at").to_pylist()], np.bool_)
+
+
+def fresh_columns(items: pa.Table, vectors: NDArray[np.float32]) -> FreshColumns:
+    """What the endpoint needs to score new titles.
+
+    Args:
+        items: rows of ITEMS, F.
+        vectors: float32 [F, W], what the towers make of them.
+    """
+    return FreshColumns(
+        item_ids=items.column("item_id").to_pylist(),
+        published_at=items.column("published_at").to_pylist(),
+        texts=[text_digest(text) for text in item_texts(items)],
+        width=vectors.shape[1],
+        vectors=np.ascontiguousarray(vectors, _F32).tobytes(),
+    )
+
+
+def known_vectors(files: Mapping[str, bytes]) -> dict[tuple[int, str], NDArray[np.float32]]:
+    """The vectors that a snapshot holds of new titles, by title and digest of its text."""
+    fresh = decoded(files, FRESH, FreshColumns)
+    vectors = np.frombuffer(fresh.vectors, _F32).reshape(len(fresh.item_ids), fresh.width)
+    return dict(zip(zip(fresh.item_ids, fresh.texts, strict=True), vectors, strict=True))
+
+
+def rules_of(files: Mapping[str, bytes]) -> Rules:
+    """What answers from a snapshot keep to."""
+    return msgspec.json.decode(files[RULES], type=Rules)
+
+
+def refreshed(
+    files: Mapping[str, bytes], items: pa.Table, fresh: pa.Table, vectors: NDArray[np.float32]
+) -> dict[str, bytes]:
+    """A snapshot with the catalogue as it is now; what follows from what people did stays as the night found it.
+
+    New titles become explorable, and the weights are estimated anew.
+
+    Args:
+        files: of the snapshot.
+        items: rows of ITEMS as they are now.
+        fresh: those of them that are fresh or will be, F.
+        vectors: float32 [F, W], of those, by the towers that made the lists.
+    """
+    items = items.sort_by("item_id")
+    known = decoded(files, EXPLORABLE, ExplorableColumns)
+    new = np.setdiff1d(fresh.column("item_id").to_numpy(), np.array(known.item_ids, np.int64))
+    item_ids = np.concatenate([np.array(known.item_ids, np.int64), new])
+    impressions = np.concatenate([np.array(known.impressions, np.int64), np.zeros(len(new), np.int64)])
+    successes = np.concatenate([np.array(known.successes, np.int64), np.zeros(len(new), np.int64)])
+    order = np.argsort(item_ids)
+    return {
+        **files,
+        TITLES: encoded(titles_of(items)),
+        EXPLORABLE: encoded(with_weights(item_ids[order], impressions[order], successes[order])),
+        FRESH: encoded(fresh_columns(fresh, vectors)),
+    }
+
+
+def with_titles(files: Mapping[str, bytes], items: pa.Table) -> dict[str, bytes]:
+    """A snapshot that nobody is served from now, with the catalogue as it is now: what was withdrawn stays out of
+    every answer, should its run be served again.
+    """
+    return {**files, TITLES: encoded(titles_of(items.sort_by("item_id")))}
+
+
+def _neighbours(retrieval: Retrieval) -> NeighbourColumns:
     """The nearest titles of each: by who watched them, and where that says too little by what their texts say."""
     catalogue = retrieval.catalogue
     by_text = content_neighbours(retrieval.text_items, _NEIGHBOURS)
@@ -82,15 +182,8 @@ def _neighbours(retrieval: Retrieval) -> pa.Table:
     is_open = (both >= 0) & catalogue.may_be_shown[np.maximum(both, 0)]
     is_open &= ~_is_repeated(both)
     is_open &= np.cumsum(is_open, axis=1) <= _NEIGHBOURS
-    offsets = np.concatenate([[0], np.cumsum(is_open.sum(1))])
-    return pa.table(
-        {
-            "item_id": catalogue.item_ids,
-            "neighbours": pa.ListArray.from_arrays(
-                pa.array(offsets, pa.int32()), pa.array(catalogue.item_ids[both[is_open]])
-            ),
-        }
-    )
+    near = [tuple(catalogue.item_ids[row[is_row]].tolist()) for row, is_row in zip(both, is_open, strict=True)]
+    return NeighbourColumns(catalogue.item_ids.tolist(), near)
 
 
 def _is_repeated(positions: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -104,7 +197,7 @@ def _is_repeated(positions: NDArray[np.int64]) -> NDArray[np.bool_]:
     return out
 
 
-def _cohort_lists(cohorts: Cohorts, users: pa.Table, retrieval: Retrieval, day: date) -> pa.Table:
+def _cohort_lists(cohorts: Cohorts, users: pa.Table, retrieval: Retrieval, day: date) -> CohortColumns:
     seen: dict[tuple[Any, Any, Any], int] = {}
     columns = (users.column(name).to_pylist() for name in ("age_band", "city", "onboarding_genres"))
     for row, (age_band, city, genres) in enumerate(zip(*columns, strict=True)):
@@ -133,12 +226,5 @@ def _cohort_lists(cohorts: Cohorts, users: pa.Table, retrieval: Retrieval, day: 
                 generated_at=end_of(day),
             )
         )
-    names = ("age_band", "city", "genre")
-    texts = {name: pa.array([key[at] for key in keys], pa.string()) for at, name in enumerate(names)}
-    return pa.table({**texts, "list": pa.array(packed, pa.binary())})
-
-
-def _parquet(rows: pa.Table) -> bytes:
-    out = io.BytesIO()
-    pq.write_table(rows, out, compression="zstd")
-    return out.getvalue()
+    age_bands, cities, genres = ([key[part] for key in keys] for part in range(3))
+    return CohortColumns(age_bands, cities, genres, packed)

@@ -32,7 +32,7 @@ _OPEN, _SEALED, _KEPT, _REWRITTEN = ".open", ".sealed", ".kept", ".rewritten"
 _STALE_SECONDS = 3600.0
 
 
-class AnsweredItem(msgspec.Struct, frozen=True):
+class AnsweredItem(msgspec.Struct, frozen=True, gc=False):
     """A title in an answer: its place from 0, its score in the list, its probability of being in that place."""
 
     slot: int
@@ -68,7 +68,19 @@ class EventRecord(msgspec.Struct, frozen=True, tag="event"):
     device: str | None = None
 
 
-Record = Answer | EventRecord
+class Preference(msgspec.Struct, frozen=True, tag="preference"):
+    """What a user decided, or answered at sign-up; `None`: nothing was said of it."""
+
+    user_id: int
+    said_at: datetime
+    is_opted_out: bool | None = None
+    maturity_limit: int | None = None
+    onboarding_genres: tuple[str, ...] | None = None
+    age_band: str | None = None
+    city: str | None = None
+
+
+Record = Answer | EventRecord | Preference
 
 
 class Spool:

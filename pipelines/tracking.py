@@ -42,7 +42,15 @@ def log_training(uri: str, job: str, run_id: str, model_set: str, hyperparameter
 
 
 def log_decision(
-    uri: str, job: str, run_id: str, model_set: str, source: str, metrics: Mapping[str, float], *, is_promoted: bool
+    uri: str,
+    job: str,
+    run_id: str,
+    model_set: str,
+    source: str,
+    metrics: Mapping[str, float],
+    *,
+    is_promoted: bool,
+    card: str = "",
 ) -> None:
     """Show what a model set reached and whether it was promoted; the registry's alias follows the promotion.
 
@@ -54,6 +62,7 @@ def log_decision(
         source: where the set is kept.
         metrics: by name; names may not hold `@`.
         is_promoted: whether the set became champion.
+        card: its model card, Markdown, shown as the description of its version.
 
     Raises:
         UnavailableError: if MLflow does not answer.
@@ -74,6 +83,8 @@ def log_decision(
                 REGISTERED_MODEL, source, run.info.run_id, tags={"model_set": model_set, "run_id": run_id}
             )
         )
+        if card:
+            client.update_model_version(REGISTERED_MODEL, version.version, description=card)
         if is_promoted:
             client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version.version)
 

@@ -159,7 +159,7 @@ def candidates(
     Never a title of the user's history, one that may not be shown, or one above the user's maturity limit. Places that
     the quotas leave free are filled with the next best of the towers, then with the most popular. The reason of a
     title is among the newest 40 of the history, which a list carries: for most sources the nearest title there, for an
-    episode the one before it; none for what trends, is new or popular, or has nothing near.
+    episode the closest before it; none for what trends, is new or popular, or has nothing near.
 
     Args:
         retrieval: what is proposed from.
@@ -315,7 +315,9 @@ def _proposals(
     if quotas.trending:
         proposals["trending"] = sources.first_open(retrieval.by_recent_plays, blocked, quotas.trending)
     if quotas.next_episode:
-        proposals["next_episode"] = sources.next_episodes(catalogue, histories, blocked, quotas.next_episode)
+        proposals["next_episode"] = sources.next_episodes(
+            catalogue, histories, blocked, quotas.next_episode, ahead=configuration.episodes_ahead
+        )
     if quotas.new_title:
         proposals["new_title"] = sources.new_titles(
             catalogue,

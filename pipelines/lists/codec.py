@@ -32,7 +32,8 @@ FRONT = struct.Struct("<2sBBHBx")  # what stands before the checksum
 _BACK = struct.Struct("<Iq")
 HEADER_SIZE = FRONT.size + _BACK.size
 AFTER_CHECKSUM = FRONT.size + 4
-_NO_REASON_BYTE = bytes([NO_REASON])
+# Of each length of history, the reasons that point into it or say that there is none.
+_REASONS = tuple(bytes([*range(length), NO_REASON]) for length in range(2**8))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 U32, F16, U8 = np.dtype("<u4"), np.dtype("<f2"), np.dtype("u1")
@@ -173,7 +174,7 @@ def unpack(data: bytes) -> UserList:
     if zlib.crc32(memoryview(data)[AFTER_CHECKSUM:], zlib.crc32(data[: FRONT.size])) != checksum:
         raise CorruptListError("the checksum of a packed list is wrong")
     reasons_at = len(data) - count
-    if max(data[reasons_at:].translate(None, _NO_REASON_BYTE), default=-1) >= history_count:
+    if data[reasons_at:].translate(None, _REASONS[history_count]):  # what is left when those that fit are taken away
         raise CorruptListError("a reason of a packed list points outside its history")
     try:
         generated_at = _EPOCH + timedelta(microseconds=written_at)

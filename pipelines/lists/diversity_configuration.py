@@ -20,6 +20,6 @@ class DiversityConfiguration:
     # The best candidates, from which they are chosen: the wider, the less the score of one counts against another's.
     pool: int = 60
     # How much alike two titles of the same genres are: they may still be worlds apart.
-    resemblance: float = 0.6
+    resemblance: float = 0.45
     # Places of a list.
     length: int = LIST_LENGTH

@@ -28,7 +28,7 @@ from pipelines.models.ranker_scoring import score
 from pipelines.sorted_ids import positions_among
 
 # Users whose candidates are held at once: half a million pairs with their features.
-_USERS_AT_ONCE = 1024
+USERS_AT_ONCE = 1024
 # When most people watch, for whom a list is made before anyone knows when they will.
 _USUAL_HOUR = 20
 
@@ -189,7 +189,7 @@ def _at(values: NDArray[_Number], columns: NDArray[np.int64], empty: float) -> N
     return taken
 
 
-def in_blocks(histories: Histories, size: int = _USERS_AT_ONCE) -> Iterator[Histories]:
+def in_blocks(histories: Histories, size: int = USERS_AT_ONCE) -> Iterator[Histories]:
     """The users, as many at a time as the funnel holds."""
     for start in range(0, len(histories.user_ids), size):
         yield histories.of(histories.user_ids[start : start + size])

@@ -1,7 +1,7 @@
 """Which title of a user's recent history explains a candidate: compiled, one user at a time.
 
 For what came from vectors it is the nearest title there, for a neighbour the one it is a neighbour of, for an episode
-the one before it. Of equals the newest explains.
+the closest before it. Of equals the newest explains.
 
 Shapes: B users, C candidates, H newest titles, I titles, W width of a vector.
 """
@@ -44,7 +44,7 @@ def nearest_neighbours(
 def previous(
     next_episodes: Integers, candidates: Integers, is_asked: NDArray[np.bool_], recent: Recent, reasons: Integers
 ) -> None:
-    """Write the episode before, if it is among the recent titles; as above.
+    """Write the closest episode before that is among the recent titles; as above.
 
     Args:
         next_episodes: int64 [I], which episode follows each title, -1 for none.
@@ -116,12 +116,19 @@ def _write_neighbours(neighbours, weights, candidates, is_asked, recent, shares,
 
 @numba.njit(cache=True, nogil=True)
 def _write_previous(next_episodes, candidates, is_asked, recent, reasons):  # type: ignore[no-untyped-def]
+    before = np.full(len(next_episodes), -1, np.int64)
+    for title in range(len(next_episodes)):
+        if next_episodes[title] >= 0:
+            before[next_episodes[title]] = title
     for user in range(len(candidates)):
         for place in range(candidates.shape[1]):
             if not is_asked[user, place]:
                 continue
             reasons[user, place] = -1
-            for back in range(recent.shape[1]):
-                if recent[user, back] >= 0 and next_episodes[recent[user, back]] == candidates[user, place]:
-                    reasons[user, place] = back
-                    break
+            title = before[candidates[user, place]]
+            while title >= 0 and reasons[user, place] < 0:
+                for back in range(recent.shape[1]):
+                    if recent[user, back] == title:
+                        reasons[user, place] = back
+                        break
+                title = before[title]

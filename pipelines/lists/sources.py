@@ -133,18 +133,28 @@ def _write_first_open(found, order, blocked):  # type: ignore[no-untyped-def]
                 place += 1
 
 
-def next_episodes(catalogue: Catalogue, histories: Histories, blocked: Blocked, count: int) -> Integers:
-    """The episodes that follow those watched to the end, those of the newest first."""
+def next_episodes(
+    catalogue: Catalogue, histories: Histories, blocked: Blocked, count: int, *, ahead: int = 0
+) -> Integers:
+    """The episodes that follow those watched to the end, those of the newest first; then those after these.
+
+    Args:
+        catalogue: of I titles.
+        histories: of the users, B, oldest first.
+        blocked: bool [B, I].
+        count: places, C.
+        ahead: how many episodes after the next one are proposed too.
+    """
     found = np.full((len(blocked), count), -1, np.int64)
     positions = catalogue.positions(histories.item_ids)
     may_continue = (positions >= 0) & (histories.shares >= COMPLETE_SHARE)
     following = np.where(may_continue, catalogue.next_episodes[positions], -1) if len(catalogue) else positions
-    _write_following(found, np.array(histories.offsets, np.int64), following, blocked)
+    _write_following(found, np.array(histories.offsets, np.int64), following, blocked, catalogue.next_episodes, ahead)
     return found
 
 
 @numba.njit(cache=True, nogil=True)
-def _write_following(found, offsets, following, blocked):  # type: ignore[no-untyped-def]
+def _write_following(found, offsets, following, blocked, next_episodes, ahead):  # type: ignore[no-untyped-def]
     for user in range(len(found)):
         place = 0
         for at in range(offsets[user + 1] - 1, offsets[user] - 1, -1):
@@ -152,6 +162,16 @@ def _write_following(found, offsets, following, blocked):  # type: ignore[no-unt
                 break
             if following[at] >= 0 and not blocked[user, following[at]]:
                 found[user, place] = following[at]
+                place += 1
+        chains = found[user, :place].copy()
+        for _ in range(ahead):
+            for chain in range(len(chains)):
+                if chains[chain] >= 0:
+                    chains[chain] = next_episodes[chains[chain]]
+                title = chains[chain]
+                if title < 0 or place == found.shape[1] or blocked[user, title] or title in found[user, :place]:
+                    continue
+                found[user, place] = title
                 place += 1
 
 

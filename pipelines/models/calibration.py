@@ -62,6 +62,21 @@ class Reliability:
     expected_calibration_error: float
 
 
+@dataclass(frozen=True)
+class Recalibration:
+    """A calibration fitted anew, head by head, and kept only where it is better on rows it was not fitted to.
+
+    `calibration`: what every head goes on with. `losses_before`, `losses_after`: mean log loss of the held-out rows
+    under the calibration of before and under the refitted one, float64 [H]; NaN where a head has no labels on either
+    side. `is_kept`: bool [H], where the refitted one is kept.
+    """
+
+    calibration: Calibration
+    losses_before: NDArray[np.float64]
+    losses_after: NDArray[np.float64]
+    is_kept: NDArray[np.bool_]
+
+
 def no_calibration(heads: int) -> Calibration:
     """Logits as they are."""
     return Calibration(np.ones(heads), np.zeros(heads))
@@ -77,6 +92,49 @@ def fitted_calibration(logits: NDArray[np.floating], labels: NDArray[np.floating
     lines = [_line(logits[:, head], labels[:, head]) for head in range(logits.shape[1])]
     slopes, intercepts = np.array(lines, np.float64).reshape(-1, 2).T
     return Calibration(slopes, intercepts)
+
+
+def recalibration(
+    before: Calibration, logits: NDArray[np.floating], labels: NDArray[np.floating], is_held_out: NDArray[np.bool_]
+) -> Recalibration:
+    """A calibration of newer rows, where it is better than the one of before; elsewhere the one of before.
+
+    It is fitted to what the one of before predicts, so that few rows move it little. What is kept is the very line
+    that was held against the one of before, on rows that neither was fitted to.
+
+    Args:
+        before: of H heads, fitted to older rows.
+        logits: [N, H], finite.
+        labels: [N, H], shares or 0 and 1, NaN where masked.
+        is_held_out: bool [N], the rows to judge by; the others are fitted to.
+    """
+    scaled = logits * before.slopes + before.intercepts
+    lines = fitted_calibration(scaled[~is_held_out], labels[~is_held_out])
+    judged, held_labels = scaled[is_held_out], labels[is_held_out]
+    is_seen = ~np.isnan(labels[~is_held_out]).all(0) & ~np.isnan(held_labels).all(0)
+    losses = [
+        np.where(is_seen, _log_losses(z, held_labels), np.nan)
+        for z in (judged, judged * lines.slopes + lines.intercepts)
+    ]
+    is_kept = losses[1] < losses[0]
+    return Recalibration(
+        Calibration(
+            np.where(is_kept, lines.slopes * before.slopes, before.slopes),
+            np.where(is_kept, lines.slopes * before.intercepts + lines.intercepts, before.intercepts),
+        ),
+        losses[0],
+        losses[1],
+        is_kept,
+    )
+
+
+def _log_losses(logits: NDArray[np.floating], labels: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Mean log loss of each head over its labels: float64 [H]; 0 where it has none."""
+    is_there = ~np.isnan(labels)
+    z = logits.astype(np.float64)
+    cells = np.logaddexp(0, z) - np.where(is_there, labels, 0) * z
+    losses: NDArray[np.float64] = np.where(is_there, cells, 0).sum(0) / np.maximum(is_there.sum(0), 1)
+    return losses
 
 
 def cross_fitted_probabilities(

@@ -16,17 +16,18 @@ class RankerConfiguration:
     # Slots with a bias of their own; later ones share the last.
     slot_count: int = 32
     # Rows a step.
-    batch_size: int = 1024
-    # Passes over the rows, at most.
-    epochs: int = 4
+    batch_size: int = 2048
+    # Passes over the rows, at most: a third makes codes fit the week and lists worse.
+    epochs: int = 2
     # Passes without a better loss on the held-out rows after which learning stops.
     patience: int = 1
     # Step size of Adam, falling to a tenth along a cosine.
     learning_rate: float = 1e-3
     # Decay of the weights of layers (Loshchilov, Hutter 2019); embeddings are not decayed.
     weight_decay: float = 1e-4
-    # Share of codes that are hidden in training, so that the vector of the unknown is learned.
-    code_dropout: float = 0.05
+    # Share of codes that are hidden in training, so that the vector of the unknown is learned, and a title is judged by
+    # what is known of it rather than by its name.
+    code_dropout: float = 0.5
     # A code seen in fewer training rows has the vector of the unknown.
     least_code_count: int = 20
     # The newest days that together hold at least this share of the rows are held out for stopping and calibration.

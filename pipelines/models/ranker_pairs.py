@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_defs.ranking import CONTENT_LENGTH, FATIGUE_LENGTHS, PAIR_DENSE
+from feature_defs.ranking import CONTENT_LENGTH, FATIGUE_LENGTHS, MOST_AHEAD, PAIR_DENSE
 from pipelines.models.ranker_titles import SIMILARITY_ONE
 
 Floats = NDArray[np.float32]
@@ -69,6 +69,7 @@ class TitleSides(NamedTuple):
     creators: Integers
     series: Integers
     next_episodes: Integers
+    previous_episodes: Integers
     series_lengths: Integers
 
 
@@ -78,6 +79,7 @@ _TOWER_SCORE, _TOWER_LOG_SHARE = _AT["tower_score"], _AT["tower_log_share"]
 _ITEM_ITEM_SCORE = _AT["item_item_score"]
 _CONTENT_MEAN, _CONTENT_BEST = _AT["content_mean"], _AT["content_best"]
 _IS_NEXT_EPISODE, _SERIES_WATCHED = _AT["is_next_episode"], _AT["series_watched"]
+_EPISODES_AHEAD, _IS_OUT_OF_TURN = _AT["episodes_ahead"], _AT["is_out_of_turn"]
 _SERIES_COMPLETED_SHARE = _AT["series_completed_share"]
 _SHORT, _LONG = FATIGUE_LENGTHS
 _GENRE_SHARE_SHORT, _GENRE_SHARE_LONG = _AT[f"genre_share_{_SHORT}"], _AT[f"genre_share_{_LONG}"]
@@ -128,7 +130,8 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
     long = np.zeros(genres + 1, np.float32)
     near = np.zeros(items, np.float64)
     is_played = np.zeros(items, np.bool_)
-    is_next = np.zeros(items, np.bool_)
+    # How many episodes after a completed one, 0 for none.
+    ahead = np.zeros(items, np.int64)
     recent = np.empty(CONTENT_LENGTH, np.int64)
     sums = np.empty(len(owners), np.float32)
     bests = np.empty(len(owners), np.float32)
@@ -139,12 +142,12 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
             if owner >= 0:
                 _forget(
                     pasts, owner, titles, series_watched, series_completed, creators, languages, kinds, near, is_played,
-                    is_next,
+                    ahead,
                 )  # fmt: skip
             owner = owners[pair]
             known, completed, recents = _remember(
                 pasts, owner, titles, recent_length, series_watched, series_completed, creators, languages, kinds,
-                tastes, short, long, near, is_played, is_next, recent,
+                tastes, short, long, near, is_played, ahead, recent,
             )  # fmt: skip
             _compare(sums, bests, owners, positions, pair, titles, recent, recents)
         title = positions[pair]
@@ -162,7 +165,9 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
         row[_CONTENT_BEST] = bests[pair] if recents > 0 and titles.has_text[title] else _ZERO
 
         series = titles.series[title]
-        row[_IS_NEXT_EPISODE] = np.float32(1) if series >= 0 and is_next[title] and not is_played[title] else _ZERO
+        row[_IS_NEXT_EPISODE] = np.float32(1) if ahead[title] == 1 else _ZERO
+        row[_EPISODES_AHEAD] = np.float32(1) / np.float32(ahead[title]) if ahead[title] > 0 else _ZERO
+        row[_IS_OUT_OF_TURN] = np.float32(1) if _is_out_of_turn(titles.previous_episodes[title], is_played) else _ZERO
         row[_SERIES_WATCHED] = np.float32(np.log1p(series_watched[series])) if series >= 0 else _ZERO
         row[_SERIES_COMPLETED_SHARE] = (
             np.float32(series_completed[series]) / np.float32(titles.series_lengths[series]) if series >= 0 else _ZERO
@@ -177,6 +182,11 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
         row[_CREATOR_WATCHED] = np.float32(np.log1p(creators[creator])) if creator >= 0 else _ZERO
         row[_GENRE_AFFINITY] = _dot(tastes, 0, titles.genre_weights, title) / np.float32(max(completed, 1))
         row[_ONBOARDING_MATCH] = _dot(users.picked_genres, owner, titles.genre_weights, title)
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_out_of_turn(previous, is_played):  # type: ignore[no-untyped-def]
+    return previous >= 0 and not is_played[previous]
 
 
 # Terms may be added in any order, so that eight are at a time; it is the same order every time.
@@ -226,7 +236,7 @@ def _compare(sums, bests, owners, positions, start, titles, recent, recents):  #
 @numba.njit(cache=True, nogil=True)
 def _remember(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     pasts, owner, titles, recent_length, series_watched, series_completed, creators, languages, kinds, tastes, short,
-    long, near, is_played, is_next, recent,
+    long, near, is_played, ahead, recent,
 ):  # fmt: skip
     """Count what a user watched; how many titles are known and completed, and how many of `recent` have a text."""
     tastes[0, :] = 0
@@ -260,8 +270,6 @@ def _remember(  # type: ignore[no-untyped-def]  # noqa: PLR0912
             completed += 1
             if series >= 0:
                 series_completed[series] += 1
-            if titles.next_episodes[title] >= 0:
-                is_next[titles.next_episodes[title]] = True
             for genre in range(tastes.shape[1]):
                 if titles.has_genre[title, genre]:
                     tastes[0, genre] += 1
@@ -270,12 +278,19 @@ def _remember(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                 other = titles.neighbours[title, place]
                 if other >= 0:
                     near[other] += titles.neighbour_weights[title, place] * pasts.shares[at]
+    for at in range(pasts.offsets[owner], newest + 1):
+        if pasts.titles[at] < 0 or not pasts.is_complete[at]:
+            continue
+        title, distance = titles.next_episodes[pasts.titles[at]], 1
+        while title >= 0 and distance <= MOST_AHEAD and not is_played[title]:
+            ahead[title] = distance
+            title, distance = titles.next_episodes[title], distance + 1
     return known, completed, recents
 
 
 @numba.njit(cache=True, nogil=True)
 def _forget(  # type: ignore[no-untyped-def]
-    pasts, owner, titles, series_watched, series_completed, creators, languages, kinds, near, is_played, is_next
+    pasts, owner, titles, series_watched, series_completed, creators, languages, kinds, near, is_played, ahead
 ):
     """Empty what `_remember` filled."""
     languages[:] = 0
@@ -290,8 +305,10 @@ def _forget(  # type: ignore[no-untyped-def]
         if titles.series[title] >= 0:
             series_watched[titles.series[title]] = 0
             series_completed[titles.series[title]] = 0
-        if titles.next_episodes[title] >= 0:
-            is_next[titles.next_episodes[title]] = False
+        following, distance = titles.next_episodes[title], 1
+        while following >= 0 and distance <= MOST_AHEAD:
+            ahead[following] = 0
+            following, distance = titles.next_episodes[following], distance + 1
         for place in range(titles.neighbours.shape[1]):
             if titles.neighbours[title, place] >= 0:
                 near[titles.neighbours[title, place]] = 0

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from feature_defs.ranking import CATEGORICALS, DENSE_FEATURES, HEADS
 from pipelines.errors import DataError
 from pipelines.models.calibration import (
+    Recalibration,
     Reliability,
     cross_fitted_probabilities,
     fitted_calibration,
     no_calibration,
+    recalibration,
     reliabilities,
 )
 from pipelines.models.device import device_in_use
@@ -116,21 +118,29 @@ def train(
 
 
 def recalibrated(
-    ranker: Ranker, inputs: RankerInputs, labels: NDArray[np.floating], *, is_bf16: bool | None = None
-) -> TrainedRanker:
+    ranker: Ranker,
+    inputs: RankerInputs,
+    labels: NDArray[np.floating],
+    is_held_out: NDArray[np.bool_],
+    *,
+    is_bf16: bool | None = None,
+) -> tuple[Ranker, Recalibration]:
     """The same weights, calibrated anew on impressions that are newer: between trainings, every night.
 
-    A head that has no labels among them keeps its calibration.
+    Only heads that are better calibrated so, on the rows held out, change; one without labels keeps its calibration.
 
     Args:
         ranker: already trained.
-        inputs: of the impressions, N.
+        inputs: of impressions that it has not learned from, N.
         labels: [N, H], NaN where masked.
+        is_held_out: bool [N], the rows to judge by.
         is_bf16: as in training.
     """
     if labels.shape != (len(inputs), len(HEADS)):
         raise DataError(f"labels are {labels.shape} beside {len(inputs)} impressions and {len(HEADS)} heads")
-    return _calibrated(ranker, inputs, labels, (), is_bf16)
+    logits, used = _judged_by(ranker, inputs, labels, is_bf16)
+    found = recalibration(ranker.facts.calibration, logits, used, is_held_out)
+    return ranker.with_calibration(found.calibration), found
 
 
 def _calibrated(
@@ -140,18 +150,19 @@ def _calibrated(
     losses: tuple[float, ...],
     is_bf16: bool | None,
 ) -> TrainedRanker:
+    logits, used = _judged_by(ranker, inputs, labels, is_bf16)
+    judged = cross_fitted_probabilities(logits, used, ranker.facts.configuration.seed)
+    calibrated = ranker.with_calibration(fitted_calibration(logits, used))
+    return TrainedRanker(calibrated, reliabilities(HEADS, judged, used), losses)
+
+
+def _judged_by(
+    ranker: Ranker, inputs: RankerInputs, labels: NDArray[np.floating], is_bf16: bool | None
+) -> tuple[NDArray[np.float32], NDArray[np.floating]]:
+    """Logits [N, H], and the labels [N, H] of the heads that the ranker has."""
     # With their slots, since it is at these slots that the labels came about.
     logits = ranker.logits(inputs, with_slots=True, is_bf16=is_bf16)
-    used = np.where(ranker.is_masked, np.nan, labels)
-    fitted, before = fitted_calibration(logits, used), ranker.facts.calibration
-    has_labels = ~np.isnan(used).all(0)
-    calibration = replace(
-        fitted,
-        slopes=np.where(has_labels, fitted.slopes, before.slopes),
-        intercepts=np.where(has_labels, fitted.intercepts, before.intercepts),
-    )
-    judged = cross_fitted_probabilities(logits, used, ranker.facts.configuration.seed)
-    return TrainedRanker(ranker.with_calibration(calibration), reliabilities(HEADS, judged, used), losses)
+    return logits, np.where(ranker.is_masked, np.nan, labels)
 
 
 def _check(

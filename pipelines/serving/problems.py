@@ -1,57 +1,72 @@
 """Answers that refuse: `application/problem+json` (RFC 9457), one sentence each."""
 
-import re
 from http import HTTPStatus
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
 
-from pipelines.stores.interface import LARGEST_USER_ID
+PROBLEM_TYPE = "application/problem+json"
 
-LARGEST_K = 100
-_DEFAULT_K = 20
-_USER_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_K = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
+
+class Refused(msgspec.Struct, frozen=True):
+    """An event that was not taken: its place in the batch from 0, its id where it could be read, and why."""
+
+    index: int
+    event_id: str | None
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of an answer that refuses, as RFC 9457 has it; `refused`: what of a batch was refused, and why."""
+
+    title: str
+    status: int
+    detail: str
+    refused: tuple[Refused, ...] = ()
 
 
 class ProblemError(Exception):
     """A request that gets no list; `detail` is what its sender reads."""
 
-    def __init__(self, status: HTTPStatus, detail: str, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        refused: tuple[Refused, ...] = (),
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.retry_after = retry_after
+        self.refused = refused
+
+    @property
+    def body(self) -> bytes:
+        """The problem as JSON."""
+        return msgspec.json.encode(Problem(self.status.phrase, self.status.value, self.detail, self.refused))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with it beside its type."""
+        headers = {"cache-control": "no-store"}
+        if self.retry_after is not None:
+            headers["retry-after"] = str(self.retry_after)
+        if self.status is HTTPStatus.UNAUTHORIZED:
+            headers["www-authenticate"] = "Bearer"
+        return headers
 
     def response(self) -> Response:
         """The problem as a response."""
-        body = {"type": "about:blank", "title": self.status.phrase, "status": self.status.value, "detail": self.detail}
-        headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
-        return Response(msgspec.json.encode(body), self.status.value, headers, "application/problem+json")
+        return Response(self.body, self.status.value, self.headers, PROBLEM_TYPE)
 
 
-def asked_user_id(request: Request) -> int:
-    """The user id in the path.
-
-    Raises:
-        ProblemError: 400, if it is none.
-    """
-    text = request.path_params["user_id"]
-    if not _USER_ID.fullmatch(text) or int(text) > LARGEST_USER_ID:
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "A user id is a whole number from 1 to 9223372036854775807.")
-    return int(text)
+def wrong(detail: str) -> ProblemError:
+    """A problem of the asker: 400."""
+    return ProblemError(HTTPStatus.BAD_REQUEST, detail)
 
 
-def asked_k(request: Request) -> int:
-    """How many titles are asked for.
-
-    Raises:
-        ProblemError: 400, if that is not one number from 1 to 100.
-    """
-    given = request.query_params.getlist("k")
-    if not given:
-        return _DEFAULT_K
-    if len(given) > 1 or not _K.fullmatch(given[0]) or int(given[0]) > LARGEST_K:
-        raise ProblemError(HTTPStatus.BAD_REQUEST, f"k is given once, as a whole number from 1 to {LARGEST_K}.")
-    return int(given[0])
+def unavailable(detail: str, retry_after: int) -> ProblemError:
+    """A problem of ours that passes: 503, to be asked again after some seconds."""
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after=retry_after)

@@ -75,11 +75,20 @@ class CassandraReads:
     async def of_user(self, attempt: int, user_id: int) -> OfUser:
         """See `Reads`."""
         session = await self._opened()
-        list_row, state_row = await asyncio.gather(
-            self._ask(session, session.user_list, (attempt, user_id)), self._ask(session, session.state, (user_id,))
-        )
-        stated = NOBODY if state_row is None else Stated(_state(state_row.state), state_row.version)
-        return OfUser(None if list_row is None or stated.state.is_forgotten else list_row.data, stated)
+        stated = await self._stated(session, user_id)
+        # One after the other: the list of who has opted out is not to be read.
+        if stated.state.is_forgotten or stated.state.is_opted_out:
+            return OfUser(None, stated)
+        row = await self._ask(session, session.user_list, (attempt, user_id))
+        return OfUser(None if row is None else row.data, stated)
+
+    async def state(self, user_id: int) -> Stated:
+        """See `Reads`."""
+        return await self._stated(await self._opened(), user_id)
+
+    async def _stated(self, session: _Open, user_id: int) -> Stated:
+        row = await self._ask(session, session.state, (user_id,))
+        return NOBODY if row is None else Stated(_state(row.state), row.version)
 
     async def close(self) -> None:
         """See `Reads`."""

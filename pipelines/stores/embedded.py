@@ -61,24 +61,27 @@ class EmbeddedStore:
     An erased list's bytes stay in free pages of the file until they are written over.
     """
 
-    def __init__(self, path: Path, *, is_reader: bool = False, map_size: int = MAP_SIZE) -> None:
-        """Open the store; a writer makes it if it is not there.
+    def __init__(
+        self, path: Path, *, is_reader: bool = False, must_exist: bool = False, map_size: int = MAP_SIZE
+    ) -> None:
+        """Open the store; a writer makes it if it is not there, unless it must exist.
 
         Raises:
-            UnavailableError: if a reader finds nothing, or the folder cannot be opened.
+            UnavailableError: if nothing is found that must exist, as for a reader, or the folder cannot be opened.
         """
         self._path = path
         self._file = path / "data.mdb"
-        if is_reader and not self._file.exists():
+        must_exist = must_exist or is_reader
+        if must_exist and not self._file.exists():
             raise UnavailableError(f"there is no list store at {path}: nothing was published there yet")
         with self._in_words():
-            if not is_reader:
+            if not must_exist:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._environment = lmdb.open(
                 str(path),
                 map_size=map_size,
                 readonly=is_reader,
-                create=not is_reader,
+                create=not must_exist,
                 readahead=False,  # users ask in no order
                 max_dbs=len(_DATABASES),
                 max_readers=_MAX_READERS,
@@ -87,7 +90,7 @@ class EmbeddedStore:
         try:
             with self._in_words():
                 self._identity = self._identity_now()
-                if not is_reader:
+                if not must_exist:
                     self._environment.reader_check()  # frees what killed readers left
                     with self._environment.begin(write=True) as txn:
                         for name in _DATABASES:  # all or none, for a reader who comes meanwhile
@@ -244,6 +247,26 @@ class EmbeddedStore:
             if data is not None and txn.get(user, db=self._forgotten) is not None:
                 data = None
             return Answered(live, data, txn.get(attempt, b"", self._trending))
+
+    def of_user(self, user_id: int, surface: str = HOME, at: Live | None = None) -> tuple[Answered, Stated] | None:
+        """Pointer, list, trending list and the user's state in one snapshot, of the live attempt or of another.
+
+        No list is read of a user who was forgotten or has opted out. `None` before the first run went live, or where
+        that other attempt is no longer kept.
+        """
+        user = user_id.to_bytes(8, "big")
+        with self._reading() as txn:
+            live = at or self._live(txn, surface)
+            attempt = _key(live.attempt) if live is not None else b""
+            trending = txn.get(attempt, db=self._trending) if live is not None else None
+            if live is None or trending is None:
+                return None
+            stated, data = self._state(txn, user), None
+            if not stated.state.is_opted_out and not stated.state.is_forgotten:
+                data = self._list(txn, attempt, user)
+                if data is not None and txn.get(user, db=self._forgotten) is not None:
+                    data = None
+            return Answered(live, data, trending), stated
 
     def forget_user(self, user_id: int) -> int:
         """See `ListStore`."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from pipelines.errors import UnavailableError
+from pipelines.stores.hop_times import HopTimes
 from pipelines.stores.reads import Reads
 
 FAILURES_IN_A_ROW = 5
@@ -20,11 +21,16 @@ T = TypeVar("T")
 
 
 class Hop(Generic[R_co]):
-    """A store's reads, each within a deadline; its pointers are looked at every `look_seconds`."""
+    """A store's reads, each within a deadline; its pointers are looked at every `look_seconds`.
 
-    def __init__(self, reads: R_co, deadline_seconds: float, look_seconds: float) -> None:
+    `keeps_time`: what is asked of these reads ends within the deadline by itself.
+    """
+
+    def __init__(self, reads: R_co, deadline_seconds: float, look_seconds: float, *, keeps_time: bool = False) -> None:
         self.reads = reads
+        self._keeps_time = keeps_time
         self.look_seconds = look_seconds
+        self.times = HopTimes()
         self._deadline_seconds = deadline_seconds
         self._failures = 0
         self._rests_until = 0.0
@@ -40,9 +46,13 @@ class Hop(Generic[R_co]):
             if now < self._rests_until:
                 raise UnavailableError(f"{self.reads.name} has failed and is left alone for a moment")
             self._rests_until = now + REST_SECONDS  # we are the one that asks again
+        began = time.perf_counter()
         try:
-            async with asyncio.timeout(self._deadline_seconds):
+            if self._keeps_time:
                 answer = await asking(self.reads)
+            else:
+                async with asyncio.timeout(self._deadline_seconds):
+                    answer = await asking(self.reads)
         except TimeoutError:
             self._fail()
             raise UnavailableError(
@@ -52,9 +62,13 @@ class Hop(Generic[R_co]):
             self._fail()
             raise
         self._failures = 0
+        self.times.is_resting = False
+        self.times.took(time.perf_counter() - began)
         return answer
 
     def _fail(self) -> None:
         self._failures += 1
+        self.times.failure_count += 1
+        self.times.is_resting = self._failures >= FAILURES_IN_A_ROW
         if self._failures == FAILURES_IN_A_ROW:
             self._rests_until = time.monotonic() + REST_SECONDS

@@ -1,9 +1,11 @@
 """Which lookup do the settings name?"""
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 
 from pipelines.stores.hop import Hop
+from pipelines.stores.interface import ListStore
 from pipelines.stores.lookup import Lookup
 from pipelines.stores.places import Places, check_addresses
 from pipelines.stores.reads import Copies, Reads
@@ -37,7 +39,7 @@ async def open_lookup(
         from pipelines.stores.embedded import EmbeddedStore
         from pipelines.stores.embedded_lookup import EmbeddedLookup
 
-        return EmbeddedLookup(partial(EmbeddedStore, Path(places.lists), is_reader=True))
+        return EmbeddedLookup(partial(EmbeddedStore, Path(places.lists), must_exist=True))
     from pipelines.stores.pair_lookup import PairLookup
 
     durable: Hop[Reads]
@@ -46,9 +48,13 @@ async def open_lookup(
         from pipelines.stores.redis_lookup import RedisReads
 
         alone = RedisReads(
-            places.lists, password=places.redis_password, expiry_days=places.retention_days, is_hot=False
+            places.lists,
+            password=places.redis_password,
+            expiry_days=places.retention_days,
+            is_hot=False,
+            deadline_seconds=redis_seconds,
         )
-        durable = Hop(alone, redis_seconds, _LOOK_OFTEN_SECONDS)
+        durable = Hop(alone, redis_seconds, _LOOK_OFTEN_SECONDS, keeps_time=True)
     else:
         from pipelines.stores.cassandra_lookup import CassandraReads
 
@@ -57,8 +63,21 @@ async def open_lookup(
     if places.cache:
         from pipelines.stores.redis_lookup import RedisReads
 
-        copy = RedisReads(places.cache, password=places.redis_password, expiry_days=places.cache_days, is_hot=True)
-        hot = Hop(copy, redis_seconds, _LOOK_OFTEN_SECONDS)
-    lookup = PairLookup(durable, hot)
+        copy = RedisReads(
+            places.cache,
+            password=places.redis_password,
+            expiry_days=places.cache_days,
+            is_hot=True,
+            deadline_seconds=redis_seconds,
+        )
+        hot = Hop(copy, redis_seconds, _LOOK_OFTEN_SECONDS, keeps_time=True)
+    lookup = PairLookup(durable, hot, partial(_open_durable, places))
     await lookup.start()
     return lookup
+
+
+def _open_durable(places: Places) -> ListStore:
+    """The store that is the truth, for writing; its library is imported at the first such moment."""
+    from pipelines.stores.open import open_store
+
+    return open_store(dataclasses.replace(places, cache=""))

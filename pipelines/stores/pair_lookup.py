@@ -6,20 +6,28 @@ mended. A list is read under the attempt of the pointer in memory, so no answer 
 
 A list that only the durable store had is put into the hot copy in the background: so a copy that was lost fills again
 with what is asked for. Where no store answers there is still the trending list.
+
+What a user says is written to the durable store, then to the copy. Should the copy not take it, it is told again until
+it does, and until then what was said goes before what the copy holds.
 """
 
 import asyncio
 import sys
 from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from pipelines.errors import UnavailableError
 from pipelines.stores.hop import Hop
-from pipelines.stores.interface import HOME, Live
-from pipelines.stores.lookup import Found
+from pipelines.stores.hop_times import HopTimes
+from pipelines.stores.interface import HOME, ListStore, Live
+from pipelines.stores.lookup import Change, Found
 from pipelines.stores.reads import Copies, OfUser, Reads
-from pipelines.stores.user_state import NOBODY
+from pipelines.stores.state_changes import changed
+from pipelines.stores.user_state import NOBODY, Stated, UserState
 
 MEMORY = "memory"
 # Opening a session is part of the first look. One look that is lost still leaves a rollback its ten seconds.
@@ -28,6 +36,11 @@ _LOOK_DEADLINE_SECONDS = 3.0
 MOST_WAITING = 1000
 _COPIES_AT_ONCE = 16
 _COPY_DEADLINE_SECONDS = 1.0
+# Surfaces whose pointers are looked at: callers name them, and each costs a look a second.
+_MOST_SURFACES = 16
+_STATE_DEADLINE_SECONDS = 3.0
+_STATE_THREADS = 8
+_TELL_AGAIN_SECONDS = 0.25
 
 
 class _Served(NamedTuple):
@@ -44,9 +57,24 @@ class _Copy(NamedTuple):
 class PairLookup:
     """A `pipelines.stores.lookup.Lookup`; `start` it in the event loop that uses it."""
 
-    def __init__(self, durable: Hop[Reads], hot: Hop[Copies] | None = None) -> None:
+    def __init__(
+        self, durable: Hop[Reads], hot: Hop[Copies] | None = None, open_durable: Callable[[], ListStore] | None = None
+    ) -> None:
+        """Nothing is asked before `start`.
+
+        Args:
+            durable: the truth.
+            hot: a copy in front of it.
+            open_durable: opens the truth for writing what users say, at the first such moment and in a thread.
+        """
         self._durable = durable
         self._hot = hot
+        self._open_durable = open_durable
+        self._store: ListStore | None = None
+        self._writers = ThreadPoolExecutor(_STATE_THREADS, "marquee-state")
+        self._opening = asyncio.Lock()
+        # What users said that the hot copy was not told yet.
+        self._untold: dict[int, Stated] = {}
         self._served: dict[str, _Served] = {}
         # Surfaces that somebody asked for, and of those the ones of which a store has said what is live.
         self._surfaces = {HOME}
@@ -64,33 +92,77 @@ class PairLookup:
         if self._hot is not None:
             self._tasks.append(asyncio.create_task(self._keep_looking(self._hot)))
             self._tasks.append(asyncio.create_task(self._keep_copying(self._hot)))
+            self._tasks.append(asyncio.create_task(self._keep_telling(self._hot)))
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):
                 while HOME not in self._known and self._durable.reads.name not in self._troubles:
                     await asyncio.sleep(0.01)
 
-    async def find(self, user_id: int, surface: str = HOME) -> Found | None:
+    async def find(self, user_id: int, surface: str = HOME, at: Live | None = None) -> Found | None:
         """See `Lookup`. `store` is `memory` where no store answered in time."""
         served = self._served.get(surface) or await self._first(surface)
+        if served is not None and at is not None and at.attempt != served.live.attempt:
+            served = await self._earlier(at)
         if served is None:
             return None
         hot = durable = None
         if self._hot is not None:
             hot = await self._of_user(self._hot, served, user_id)
-            if hot is not None and hot.stated is not None and (hot.user_list or _is_forgotten(hot)):
+            if hot is not None and self._untold and user_id in self._untold:
+                hot = OfUser(hot.user_list, self._untold[user_id])
+            if hot is not None and hot.stated is not None and (hot.user_list or _needs_no_list(hot)):
                 return _found(served, hot, self._hot.reads.name)
         durable = await self._of_user(self._durable, served, user_id)
         if durable is None:
             store = self._hot.reads.name if self._hot is not None and hot is not None and hot.user_list else MEMORY
-            return _found(served, hot or OfUser(None, None), store)
+            return _found(served, hot or OfUser(None, self._untold.get(user_id)), store)
         if hot is None:
             return _found(served, durable, self._durable.reads.name)
-        if durable.user_list or hot.user_list or _is_forgotten(durable):
+        if durable.user_list or hot.user_list or _needs_no_list(durable):
             self._copy_later(_Copy(served.live.attempt, user_id, durable))
         if hot.user_list is not None and self._hot is not None:
             # It had the list, and did not know the state.
             return _found(served, OfUser(hot.user_list, durable.stated), self._hot.reads.name)
         return _found(served, durable, self._durable.reads.name)
+
+    async def live(self, surface: str = HOME) -> Live | None:
+        """See `Lookup`."""
+        served = self._served.get(surface) or await self._first(surface)
+        return served.live if served is not None else None
+
+    async def state(self, user_id: int) -> UserState:
+        """See `Lookup`."""
+        if user_id in self._untold:
+            return self._untold[user_id].state
+        if self._hot is not None:
+            with suppress(UnavailableError):
+                stated = await self._hot.ask(lambda reads: reads.state(user_id))
+                if stated is not None:
+                    return stated.state
+        stated = await self._durable.ask(lambda reads: reads.state(user_id))
+        return (stated or NOBODY).state
+
+    async def change_state(self, user_id: int, change: Change) -> UserState:
+        """See `Lookup`."""
+        try:
+            async with asyncio.timeout(_STATE_DEADLINE_SECONDS):
+                store = await self._opened()
+                loop = asyncio.get_running_loop()
+                stated = await loop.run_in_executor(self._writers, changed, store, user_id, change)
+        except TimeoutError:
+            raise UnavailableError(f"{self._durable.reads.name} did not take what a user said in time") from None
+        if self._hot is not None and stated.version:
+            try:
+                await self._hot.ask(partial(_keep_state, user_id, stated))
+            except UnavailableError:
+                known = self._untold.get(user_id)
+                if known is None or known.version < stated.version:
+                    self._untold[user_id] = stated
+        return stated.state
+
+    def hops(self) -> Mapping[str, HopTimes]:
+        """See `Lookup`."""
+        return {hop.reads.name: hop.times for hop in (self._hot, self._durable) if hop is not None}
 
     async def close(self) -> None:
         """See `Lookup`."""
@@ -100,6 +172,10 @@ class PairLookup:
         for hop in (self._hot, self._durable):
             if hop is not None:
                 await hop.reads.close()
+        await asyncio.to_thread(self._writers.shutdown)
+        if self._store is not None:
+            await asyncio.to_thread(self._store.close)
+            self._store = None
 
     async def _of_user(self, hop: Hop[Reads], served: _Served, user_id: int) -> OfUser | None:
         try:
@@ -107,8 +183,41 @@ class PairLookup:
         except UnavailableError:
             return None
 
+    async def _earlier(self, at: Live) -> _Served | None:
+        """Another attempt than the live one, if it is still kept; seldom asked for: by whoever was in mid-list."""
+        for hop in (self._hot, self._durable):
+            if hop is not None:
+                with suppress(UnavailableError):
+                    trending = await hop.ask(lambda reads: reads.trending(at))
+                    if trending is not None:
+                        return _Served(at, trending)
+        return None
+
+    async def _opened(self) -> ListStore:
+        """The durable store, to be written; opened by the first who needs it."""
+        async with self._opening:
+            if self._store is None:
+                if self._open_durable is None:
+                    raise UnavailableError("this lookup only reads")
+                self._store = await asyncio.get_running_loop().run_in_executor(self._writers, self._open_durable)
+            return self._store
+
+    async def _keep_telling(self, hot: Hop[Copies]) -> None:
+        """Tell the hot copy what it missed, until it takes it."""
+        while True:
+            await asyncio.sleep(_TELL_AGAIN_SECONDS)
+            for user_id, stated in list(self._untold.items()):
+                try:
+                    await hot.ask(partial(_keep_state, user_id, stated))
+                except UnavailableError:
+                    break
+                if self._untold.get(user_id) is stated:
+                    del self._untold[user_id]
+
     async def _first(self, surface: str) -> _Served | None:
         """What is live, where nothing was known yet."""
+        if surface not in self._surfaces and len(self._surfaces) >= _MOST_SURFACES:
+            return None
         if surface not in self._surfaces:
             self._surfaces.add(surface)
             for hop in (self._hot, self._durable):
@@ -198,9 +307,15 @@ class PairLookup:
 
 
 def _found(served: _Served, of_user: OfUser, store: str) -> Found:
-    state = (of_user.stated or NOBODY).state
-    return Found(served.live, None if state.is_forgotten else of_user.user_list, served.trending, state, store)
+    state, is_known = (of_user.stated or NOBODY).state, of_user.stated is not None
+    user_list = None if state.is_forgotten or state.is_opted_out else of_user.user_list
+    return Found(served.live, user_list, served.trending, state, store, is_known)
 
 
-def _is_forgotten(of_user: OfUser) -> bool:
-    return of_user.stated is not None and of_user.stated.state.is_forgotten
+async def _keep_state(user_id: int, stated: Stated, copies: Copies) -> None:
+    await copies.keep_state(user_id, stated)
+
+
+def _needs_no_list(of_user: OfUser) -> bool:
+    """Whether what is known of the user says that no list is to be read."""
+    return of_user.stated is not None and bool(of_user.stated.state.is_forgotten or of_user.stated.state.is_opted_out)

@@ -25,7 +25,13 @@ class Reads(Protocol):
         """The trending list of the attempt that a pointer points to."""
 
     async def of_user(self, attempt: int, user_id: int) -> OfUser:
-        """A user's list in an attempt and their state, in one turn; of a forgotten user the state alone."""
+        """A user's list in an attempt and their state, in one turn.
+
+        The state alone of a user who was forgotten or has opted out of personalisation.
+        """
+
+    async def state(self, user_id: int) -> Stated | None:
+        """What is kept about a user; `None` where that is not known. No list is read."""
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -39,3 +45,6 @@ class Copies(Reads, Protocol):
 
     async def keep_user(self, attempt: int, user_id: int, found: OfUser) -> None:
         """Copy what a user has, until it expires; nothing of a user who was forgotten meanwhile."""
+
+    async def keep_state(self, user_id: int, stated: Stated) -> None:
+        """Copy what is kept about a user, until it expires, unless what is there is newer."""

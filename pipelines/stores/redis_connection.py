@@ -3,7 +3,8 @@
 Replies come in the order of the commands, so a command is a few bytes written and a place in a queue: a tenth of what
 a connection taken from a pool for each command costs, and a server that hangs has one connection of ours, not many.
 A command that is given up leaves its place in the queue. A connection that was silent too long is closed, which ends
-all that wait; the next command opens another.
+all that wait; the next command opens another. Commands with a deadline wait equally long, so that one timer does for
+all of them: a timer for each would cost more than all else here.
 """
 
 import asyncio
@@ -23,8 +24,18 @@ _Argument = str | bytes | int
 class RedisConnection:
     """Commands to one server, from one event loop."""
 
-    def __init__(self, host: str, port: int, database: int, *, user: str = "", password: str = "") -> None:
-        """Nothing is opened before the first command."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        database: int,
+        *,
+        user: str = "",
+        password: str = "",
+        deadline_seconds: float = _SILENT_SECONDS,
+    ) -> None:
+        """Nothing is opened before the first command; `deadline_seconds`: of what is asked with `ask`."""
+        self._deadline_seconds = deadline_seconds
         self._host, self._port, self._database = host, port, database
         self._credentials = [part for part in (user, password) if part]
         self._line: _Line | None = None
@@ -41,6 +52,21 @@ class RedisConnection:
             # Whoever is given up meanwhile does not end the opening for the others.
             line = await asyncio.shield(self._reopen())
         return await line.send(command)
+
+    async def ask(self, *command: _Argument) -> Any:
+        """As `call`, within the deadline.
+
+        Raises:
+            UnavailableError: also if the reply does not come in time.
+        """
+        line = self._line
+        if line is None or not line.is_usable():
+            try:
+                async with asyncio.timeout(self._deadline_seconds):
+                    line = await asyncio.shield(self._reopen())
+            except TimeoutError:
+                raise UnavailableError(f"Redis at {self._host}:{self._port} does not answer") from None
+        return await line.send(command, is_urgent=True)
 
     async def close(self) -> None:
         """Hang up."""
@@ -65,7 +91,7 @@ class RedisConnection:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 _, line = await asyncio.get_running_loop().create_connection(
-                    lambda: _Line(place), self._host, self._port
+                    lambda: _Line(place, self._deadline_seconds), self._host, self._port
                 )
                 try:
                     if self._credentials:
@@ -86,8 +112,12 @@ class RedisConnection:
 class _Line(asyncio.Protocol):
     """An open connection, and who waits for its replies."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, deadline_seconds: float) -> None:
         self._place = place
+        self._deadline_seconds = deadline_seconds
+        # What is urgent, by when: in the order in which it was asked, answered or not.
+        self._due: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._waiting: deque[asyncio.Future[Any]] = deque()
@@ -99,6 +129,8 @@ class _Line(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -110,7 +142,11 @@ class _Line(asyncio.Protocol):
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
                 future = self._waiting.popleft()
-                if not future.done():
+                if future.done():
+                    continue
+                if isinstance(reply, hiredis.ReplyError):
+                    future.set_exception(UnavailableError(f"Redis at {self._place} refuses: {reply}"))
+                else:
                     future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
             self.hang_up()  # whoever speaks there is no Redis
@@ -126,8 +162,8 @@ class _Line(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def send(self, command: tuple[_Argument, ...]) -> Any:
-        """The reply to a command."""
+    def send(self, command: tuple[_Argument, ...], *, is_urgent: bool = False) -> asyncio.Future[Any]:
+        """The reply to a command, when it comes; of one that is urgent, an error when the deadline does."""
         if self._transport is None or self._transport.is_closing():
             raise UnavailableError(f"Redis at {self._place} hung up")
         if len(self._waiting) >= _MOST_WAITING:
@@ -136,11 +172,25 @@ class _Line(asyncio.Protocol):
             self._silent_since = self._loop.time()
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(future)
+        if is_urgent:
+            self._due.append((self._loop.time() + self._deadline_seconds, future))
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._deadline_seconds, self._give_up)
         self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument
-        reply = await future
-        if isinstance(reply, hiredis.ReplyError):
-            raise UnavailableError(f"Redis at {self._place} refuses: {reply}")
-        return reply
+        return future
+
+    def _give_up(self) -> None:
+        """Tell whoever waits beyond the deadline; look again when the next who still waits is due."""
+        due, now, self._timer = self._due, self._loop.time(), None
+        while due and (due[0][1].done() or due[0][0] <= now):
+            _, future = due.popleft()
+            if not future.done():
+                milliseconds = 1000 * self._deadline_seconds
+                future.set_exception(
+                    UnavailableError(f"Redis at {self._place} did not answer in {milliseconds:.0f} ms")
+                )
+        if due:
+            self._timer = self._loop.call_later(due[0][0] - now, self._give_up)
 
 
 def _look_at(task: "asyncio.Task[Any]") -> None:

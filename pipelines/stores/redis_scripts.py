@@ -123,6 +123,16 @@ local list = redis.call('EXISTS', 'm:f:' .. ARGV[2]) == 0 and redis.call('GET', 
 return {data, list, redis.call('GET', 'm:t:' .. attempt)}
 """
 
+# ARGV: attempt, user. Answers with the list, the state and whether the user was forgotten (1). The list of who was
+# forgotten or has opted out is not read. The words looked for are how `UserState` is encoded; no text can hold them.
+READ_USER = """
+local stated, is_forgotten = redis.call('GET', 'm:s:' .. ARGV[2]), redis.call('EXISTS', 'm:f:' .. ARGV[2])
+if is_forgotten == 1 or (stated and string.find(stated, '"is_opted_out":true', 1, true)) then
+    return {false, stated, is_forgotten}
+end
+return {redis.call('GET', 'm:l:' .. ARGV[1] .. ':' .. ARGV[2]), stated, is_forgotten}
+"""
+
 # ARGV: user, state, version before. A retry of what was written is as good as the first time.
 PUT_STATE = """
 if redis.call('EXISTS', 'm:f:' .. ARGV[1]) == 1 then return {'forgotten'} end

@@ -16,7 +16,10 @@ class UserState(msgspec.Struct, frozen=True, omit_defaults=True):
     # Item ids, in the order in which they were said or watched.
     not_interested: tuple[int, ...] = ()
     watched: tuple[int, ...] = ()
+    # What was said at sign-up.
     onboarding_genres: tuple[str, ...] = ()
+    age_band: str | None = None
+    city: str | None = None
     # Erased: no list, no state, whatever is written later.
     is_forgotten: bool = False
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from feature_defs.declarations import Array, Dtype, Table
 from feature_defs.events import ANSWERS, EVENTS
+from feature_defs.users import PREFERENCES
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.errors import DataError, MarqueeError, UnavailableError
 from pipelines.warehouse import joining
@@ -173,10 +174,13 @@ class DuckDBWarehouse:
             raise DataError(f"{table.name}: {named} is there more than once; nothing was loaded")
         return count
 
-    def take_up(self, segment: str, answers: pa.Table, events: pa.Table) -> TakenUp | None:
+    def take_up(
+        self, segment: str, answers: pa.Table, events: pa.Table, preferences: pa.Table | None = None
+    ) -> TakenUp | None:
         """See `LoadableWarehouse.take_up`."""
         with self._transaction():
-            for table in (ANSWERS, EVENTS):
+            is_said = preferences is not None and preferences.num_rows > 0
+            for table in (ANSWERS, EVENTS, *([PREFERENCES] if is_said else [])):
                 self._execute(f"CREATE TABLE IF NOT EXISTS {_quote(table.name)} ({_columns_of(table)})")
                 missing = [name for name in table.names if name not in self._types(table)]
                 if missing:
@@ -198,7 +202,12 @@ class DuckDBWarehouse:
             event_count = self._execute(joining.add_events(_quote))
             self._connection.unregister("new_answers")
             self._connection.unregister("new_events")
-            return TakenUp(answer_count, event_count, events.num_rows - event_count)
+            preference_count = 0
+            if is_said:
+                self._connection.register("new_preferences", preferences)
+                preference_count = self._execute(joining.add_preferences(_quote))
+                self._connection.unregister("new_preferences")
+            return TakenUp(answer_count, event_count, events.num_rows - event_count, preference_count)
 
     def _types(self, table: Table) -> dict[str, str]:
         with self._sentences():

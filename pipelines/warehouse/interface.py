@@ -24,6 +24,7 @@ class TakenUp:
     answer_count: int
     event_count: int
     repeated_event_count: int
+    preference_count: int = 0
 
 
 class Warehouse(Protocol):
@@ -76,7 +77,9 @@ class LoadableWarehouse(Warehouse, Protocol):
             DataError: if a key is there twice; whatever an iterator of batches raises is passed on.
         """
 
-    def take_up(self, segment: str, answers: pa.Table, events: pa.Table) -> TakenUp | None:
+    def take_up(
+        self, segment: str, answers: pa.Table, events: pa.Table, preferences: pa.Table | None = None
+    ) -> TakenUp | None:
         """Add one segment of the spool, exactly once; None if its name was taken up before, and nothing is changed.
 
         The name of the segment and its rows are one transaction. Run, slot and propensity of an event come from the
@@ -87,6 +90,7 @@ class LoadableWarehouse(Warehouse, Protocol):
             segment: the name of the segment, unique over all machines.
             answers: rows as `feature_defs.events.ANSWERS` declares them.
             events: rows as `feature_defs.events.EVENTS` declares them; their run, slot and propensity are not read.
+            preferences: rows as `feature_defs.users.PREFERENCES` declares them, if there are any.
 
         Raises:
             DataError: if a table of the warehouse lacks a declared column; names it.

@@ -1,6 +1,7 @@
 """The statements by which a segment of the spool enters the warehouse, in the SQL that DuckDB and Snowflake share.
 
-They run in one transaction, over two relations that hold the segment's rows: `new_answers` and `new_events`.
+They run in one transaction, over relations that hold the segment's rows: `new_answers`, `new_events` and, where there
+are any, `new_preferences`.
 """
 
 # Statements are put together from declared names alone; values are bound.
@@ -9,6 +10,7 @@ They run in one transaction, over two relations that hold the segment's rows: `n
 from collections.abc import Callable
 
 from feature_defs.events import ANSWERS, EVENTS
+from feature_defs.users import PREFERENCES
 
 SEGMENTS = "spool_segments"
 # What an event takes from the answer, never from its sender.
@@ -23,6 +25,16 @@ def add_answers(quote: Callable[[str], str]) -> str:
         f"WHERE NOT EXISTS (SELECT 1 FROM answers AS a WHERE {_same(quote, 'a', 'n', ANSWERS.key)}) "
         f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {', '.join(map(quote, ANSWERS.key))} "
         f"ORDER BY {quote('answered_at')}) = 1"
+    )
+
+
+def add_preferences(quote: Callable[[str], str]) -> str:
+    """Insert what users said, as far as it is not there."""
+    columns, keys = ", ".join(map(quote, PREFERENCES.names)), ", ".join(map(quote, PREFERENCES.key))
+    return (
+        f"INSERT INTO preferences ({columns}) SELECT {columns} FROM new_preferences AS n "
+        f"WHERE NOT EXISTS (SELECT 1 FROM preferences AS p WHERE {_same(quote, 'p', 'n', PREFERENCES.key)}) "
+        f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {quote('said_at')}) = 1"
     )
 
 

@@ -23,6 +23,7 @@ from snowflake.connector.errors import DatabaseError, Error, OperationalError, P
 
 from feature_defs.declarations import Array, Dtype, Table
 from feature_defs.events import ANSWERS, EVENTS
+from feature_defs.users import PREFERENCES
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.errors import DataError, MarqueeError, UnavailableError, UsageError
 from pipelines.warehouse import joining
@@ -173,7 +174,9 @@ class SnowflakeWarehouse:
             named = ", ".join(f"{name} {value}" for name, value in zip(table.key, repeated[0], strict=True))
             raise DataError(f"{table.name}: {named} is there more than once; nothing was loaded")
 
-    def take_up(self, segment: str, answers: pa.Table, events: pa.Table) -> TakenUp | None:
+    def take_up(
+        self, segment: str, answers: pa.Table, events: pa.Table, preferences: pa.Table | None = None
+    ) -> TakenUp | None:
         """See `LoadableWarehouse.take_up`."""
         # Everything that is DDL comes first: Snowflake commits the transaction in which it finds any.
         self._rows(f"CREATE TABLE IF NOT EXISTS {joining.SEGMENTS} (segment VARCHAR, taken_up_at TIMESTAMP_LTZ)")
@@ -181,13 +184,16 @@ class SnowflakeWarehouse:
             f"INSERT INTO {joining.SEGMENTS} SELECT '', CURRENT_TIMESTAMP() "
             f"WHERE NOT EXISTS (SELECT 1 FROM {joining.SEGMENTS} WHERE segment = '')"
         )
-        for table in (ANSWERS, EVENTS):
+        is_said = preferences is not None and preferences.num_rows > 0
+        for table in (ANSWERS, EVENTS, *([PREFERENCES] if is_said else [])):
             self._make(table)
         with self._staging() as places:
             relations = {
                 "new_answers": self._stage(places, ANSWERS, answers.to_batches()),
                 "new_events": self._stage(places, EVENTS, events.to_batches()),
             }
+            if preferences is not None and is_said:
+                relations["new_preferences"] = self._stage(places, PREFERENCES, preferences.to_batches())
             with self._transaction():
                 # No key is enforced here, but an update locks: of two loads at once, one waits at this line.
                 self._count(f"UPDATE {joining.SEGMENTS} SET taken_up_at = CURRENT_TIMESTAMP() WHERE segment = ''")
@@ -197,7 +203,9 @@ class SnowflakeWarehouse:
                 answer_count = self._count(_over(relations, joining.add_answers(_quote)))
                 self._count(_over(relations, joining.complete_events(_quote)))
                 event_count = self._count(_over(relations, joining.add_events(_quote)))
-        return TakenUp(answer_count, event_count, events.num_rows - event_count)
+                said = joining.add_preferences(_quote)
+                preference_count = self._count(_over(relations, said)) if is_said else 0
+        return TakenUp(answer_count, event_count, events.num_rows - event_count, preference_count)
 
     def _make(self, table: Table) -> None:
         columns = ", ".join(f"{_quote(field.name)} {_sql_type(field.dtype)}" for field in table)

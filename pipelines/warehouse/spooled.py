@@ -6,8 +6,9 @@ import pyarrow as pa
 
 from feature_defs.declarations import Table
 from feature_defs.events import ANSWERS, EVENTS
+from feature_defs.users import PREFERENCES
 from pipelines.arrow_schemas import arrow_schema
-from pipelines.spool import Answer, EventRecord
+from pipelines.spool import Answer, EventRecord, Preference
 
 # What an event record has; the rest of an event is joined from the answer.
 _HEARD = tuple(name for name in EVENTS.names if name in EventRecord.__struct_fields__)
@@ -33,6 +34,11 @@ def answer_rows(answers: Sequence[Answer]) -> pa.Table:
 def event_rows(events: Sequence[EventRecord]) -> pa.Table:
     """One row an event, as `feature_defs.events.EVENTS` declares; run, slot and propensity are null."""
     return _table(EVENTS, {name: [getattr(event, name) for event in events] for name in _HEARD}, len(events))
+
+
+def preference_rows(said: Sequence[Preference]) -> pa.Table:
+    """One row each, as `feature_defs.users.PREFERENCES` declares."""
+    return _table(PREFERENCES, {name: [getattr(one, name) for one in said] for name in PREFERENCES.names}, len(said))
 
 
 def _table(table: Table, columns: dict[str, list[object]], count: int) -> pa.Table:

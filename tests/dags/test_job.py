@@ -66,3 +66,14 @@ def test_other_tasks_hand_nothing_on(a_job):
 def test_a_job_inherits_the_environment(a_job, monkeypatch):
     monkeypatch.setenv("MARQUEE_HOME", "/srv/data")
     assert run(a_job("import os; print(os.environ['MARQUEE_HOME'])")) == "/srv/data"
+
+
+def test_trainings_that_may_use_the_gpu_wait_for_its_one_slot_and_nothing_else_does(dags):
+    pools = {
+        (dag.dag_id, task.task_id): task.pool for dag in dags.dags.values() for task in dag.tasks if task.pool == "gpu"
+    }
+    assert set(pools) == {
+        ("recommend_daily", "train_towers"),
+        ("retrain_weekly", "train_towers"),
+        ("retrain_weekly", "train_ranker"),
+    }

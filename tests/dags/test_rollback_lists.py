@@ -20,12 +20,21 @@ def rollback_lists(dags):
     ],
 )
 def test_the_run_or_the_day_of_the_form_is_served_again(rollback_lists, command_of, form, arguments):
-    assert command_of(rollback_lists, form) == f"python3.11 -m jobs.rollback_lists {arguments} --surface home"
+    form |= {"by": "Ada", "reason": "lists of a broken night; all of them"}
+    told = "--by Ada --reason 'lists of a broken night; all of them'"
+    assert command_of(rollback_lists, form) == f"python3.11 -m jobs.rollback_lists {arguments} --surface home {told}"
 
 
 @pytest.mark.parametrize(
     "form",
-    [{"run_id": "yesterday"}, {"run_id": f"{RUN}; rm -rf /"}, {"day": "2026-02-30"}, {"surface": "attic"}],
+    [
+        {"run_id": "yesterday"},
+        {"run_id": f"{RUN}; rm -rf /"},
+        {"day": "2026-02-30"},
+        {"surface": "attic"},
+        {"by": ""},
+        {"reason": ""},
+    ],
 )
 def test_the_form_refuses_what_names_no_run(rollback_lists, command_of, form):
     with pytest.raises(ParamValidationError):

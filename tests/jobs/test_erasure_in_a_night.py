@@ -42,7 +42,7 @@ def test_an_erasure_after_the_lists_were_written_holds_no_night_up_and_the_user_
         assert store.get(yesterday.run_id, GONE) is None
 
     # Neither a rollback nor the next night brings them back.
-    publishing.must("rollback_lists", "--run-id", yesterday.run_id)
+    publishing.must("rollback_lists", "--run-id", yesterday.run_id, "--by", "Ada", "--reason", "a test")
     assert GONE not in publishing.served()[1]
     publishing.make(DAY + timedelta(1))
     for shard in ("0/2", "1/2"):

@@ -8,10 +8,16 @@ import sys
 from datetime import UTC, datetime
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from feature_defs.users import USERS
 from jobs.load_events import main
-from pipelines.spool import Answer, AnsweredItem, EventRecord, Spool, sealed_segments
+from pipelines.arrow_schemas import arrow_schema
+from pipelines.extraction import extract
+from pipelines.spool import Answer, AnsweredItem, EventRecord, Preference, Spool, sealed_segments
+from pipelines.warehouse.open import open_for_loading, open_warehouse
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ANSWER = Answer("r", NOON, 1, "run", "embedded", [AnsweredItem(0, 2, 1.5, 0.5), AnsweredItem(1, 3, 1.0, 0.25)])
@@ -57,6 +63,7 @@ def test_answers_and_events_move_and_their_segment_is_gone(home, capsys) -> None
         "answer_count": 2,
         "event_count": 2,
         "repeated_event_count": 1,
+        "preference_count": 0,
     }
     assert events(home) == [("a", "run", 1, 0.25), ("b", "run", 0, 0.5)]
     assert list((home / "spool").iterdir()) == []
@@ -104,3 +111,25 @@ def test_rows_that_break_a_rule_stay_out_and_their_segment_is_kept(home, capsys)
     counts = load(capsys)
     assert (counts["event_count"], counts["refused"], counts["kept"]) == (1, 2, 1)
     assert [row[0] for row in events(home)] == ["good"]
+
+
+def test_who_opted_out_at_the_endpoint_is_opted_out_when_users_are_extracted(home, capsys) -> None:
+    known = [{"user_id": user_id, "signup_at": NOON, "is_opted_out": user_id == 3} for user_id in (1, 2, 3)]
+    with open_for_loading(str(home / "warehouse.duckdb"), "") as warehouse:
+        rows = pa.Table.from_pylist(known, arrow_schema(USERS))
+        warehouse.replace_all({USERS: rows.to_batches()})
+    spooled(
+        home,
+        Preference(1, NOON, is_opted_out=True, maturity_limit=12),
+        Preference(2, NOON, onboarding_genres=("Drama",), age_band="18_24", city="Ulm"),
+        Preference(3, NOON, is_opted_out=False),
+        Preference(4, NOON, is_opted_out=True),
+    )
+    assert load(capsys)["preference_count"] == 4
+    with (
+        open_warehouse(str(home / "warehouse.duckdb"), "") as warehouse,
+        extract(warehouse, USERS, NOON.date(), NOON.date()) as checked,
+    ):
+        users = {row["user_id"]: row for row in pq.read_table(checked.path).to_pylist()}
+    assert {user_id: row["is_opted_out"] for user_id, row in users.items()} == {1: True, 2: False, 3: False}
+    assert (users[1]["maturity_limit"], users[2]["onboarding_genres"], users[2]["city"]) == (12, ["Drama"], "Ulm")

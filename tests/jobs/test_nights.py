@@ -4,11 +4,9 @@ The second night is run once as it should be, and its folder is kept as it was b
 copy from just before the job it is about.
 """
 
-import io
 import json
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from night import ITEMS_COUNT, NIGHTS, SHARDS, USERS_COUNT, Night
 from recorded_nights import LAST, SECOND, Recorded
@@ -21,6 +19,7 @@ from pipelines.digested_files import DigestedFiles
 from pipelines.lists.codec import unpack
 from pipelines.promotion import champion, decisions
 from pipelines.runs import last_step, run_of
+from pipelines.serving.snapshots import read_snapshot
 
 pytestmark = pytest.mark.slow
 
@@ -153,19 +152,25 @@ def test_the_snapshot_of_a_night_has_a_list_for_every_cohort_and_neighbours_that
     night = recorded.before(LAST)
     built = last_step(night.lake, run_of(night.lake, NIGHTS[1]), "build_snapshot")
     files = DigestedFiles(str(night.home / "snapshots"), "snapshot").load(built["writes"]["snapshot"])
-    assert set(files) == {"titles.parquet", "neighbours.parquet", "cohorts.parquet", "trending.bin", "rules.json"}
+    assert set(files) == {
+        "titles.msgpack", "neighbours.msgpack", "cohorts.msgpack", "trending.bin", "explorable.msgpack",
+        "fresh.msgpack", "rules.json",
+    }  # fmt: skip
     rules = json.loads(files["rules.json"])
     now = champion(night.lake)
     assert now is not None
     assert (rules["model_set"], rules["genre_limit"]) == (now.challenger, 5)
-    titles = pq.read_table(io.BytesIO(files["titles.parquet"]))
-    assert titles.num_rows == ITEMS_COUNT
-    near = pq.read_table(io.BytesIO(files["neighbours.parquet"])).to_pylist()
-    for row in near:
-        assert row["item_id"] not in row["neighbours"]
-        assert len(set(row["neighbours"])) == len(row["neighbours"]) <= 20
-    same = [item % 2 == row["item_id"] % 2 for row in near for item in row["neighbours"][:3]]
+    run_id = run_of(night.lake, NIGHTS[1]).run_id
+    snapshot = read_snapshot(str(night.home / "snapshots"), run_id)
+    assert (snapshot.digest, snapshot.run_id) == (built["writes"]["snapshot"], run_id)
+    assert snapshot.model_set == now.challenger
+    assert len(snapshot.titles) == ITEMS_COUNT
+    for item, near in snapshot.neighbours.items():
+        assert item not in near
+        assert len(set(near)) == len(near) <= 20
+    same = [other % 2 == item % 2 for item, near in snapshot.neighbours.items() for other in near[:3]]
     assert sum(same) / len(same) > 0.9, "titles of one parity are watched together"
-    cohorts = pq.read_table(io.BytesIO(files["cohorts.parquet"])).to_pylist()
-    assert [unpack(row["list"]).item_ids.size for row in cohorts] == [ITEMS_COUNT]
-    assert len(unpack(files["trending.bin"])) == ITEMS_COUNT
+    assert [unpack(packed).item_ids.size for packed in snapshot.cohorts.values()] == [ITEMS_COUNT]
+    assert len(unpack(snapshot.trending)) == ITEMS_COUNT
+    assert 0 < len(snapshot.explorable) < ITEMS_COUNT
+    assert sum(snapshot.explorable.weights.values()) == pytest.approx(1)

@@ -79,7 +79,7 @@ def test_the_same_again_is_harmless_and_a_rollback_is_followed(cached: Publishin
     yesterday = cached.make(DAY - timedelta(1))
     cached.publish(yesterday)
     made = today(cached)
-    cached.must("rollback_lists", "--day", yesterday.day)
+    cached.must("rollback_lists", "--day", yesterday.day, "--by", "Ada", "--reason", "a test")
     client.flushdb()
     first, again = cached.must("rebuild_cache"), cached.must("rebuild_cache")
     assert first == again

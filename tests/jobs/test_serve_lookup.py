@@ -15,9 +15,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from planted_snapshot import title, write_snapshot
 
 from pipelines.lists.codec import pack
-from pipelines.spool import sealed_segments
+from pipelines.spool import EventRecord, seal_orphans, sealed_segments
 from pipelines.stores.embedded import EmbeddedStore
 from pipelines.stores.open import open_store
 
@@ -286,3 +287,95 @@ def test_an_address_of_no_known_form_is_a_usage_error(tmp_path, setting):
     assert process.returncode == 64
     assert stderr.startswith(f"marquee: the setting {setting} is 'mongodb://host/lists'")
     assert stderr.count("\n") == 1
+
+
+def test_without_keys_it_listens_on_this_machine_alone_and_says_so(tmp_path):
+    process = start(tmp_path, free_port(), settings={"MARQUEE_HOST": "0.0.0.0"})
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 64
+    assert "MARQUEE_API_KEYS is empty" in stderr
+    assert stderr.count("\n") == 1
+    with serving(tmp_path) as (process, _):
+        _, lines, _ = stop(process)
+    assert "whoever is on this machine may ask" in lines[0]
+
+
+def test_with_keys_callers_need_one_and_tokens_outlive_a_restart(tmp_path):
+    publish(tmp_path)
+    lay_down_snapshot(tmp_path)
+    key = {"authorization": "Bearer the key of the shop"}
+    settings = {"MARQUEE_API_KEYS": '{"shop": "the key of the shop"}', "MARQUEE_HOST": "0.0.0.0"}
+    with serving(tmp_path, settings=settings) as (process, client):
+        assert client.get("/v1/recommendations/7").status_code == 401
+        first = client.get("/v1/recommendations/7?k=10", headers=key).json()
+        code, lines, stderr = stop(process)
+    assert (code, stderr) == (0, "")
+    assert "the key of" not in "".join(lines)
+    with serving(tmp_path, "--workers", "2", settings=settings) as (_, client):
+        page = f"/v1/recommendations/7?k=10&page_token={first['next_page_token']}"
+        second = client.get(page, headers=key).json()
+    assert not {item["item_id"] for item in first["items"]} & {item["item_id"] for item in second["items"]}
+    assert (first["audit_id"], first["run_id"]) == (second["audit_id"], second["run_id"]) == ("audit-7", TODAY)
+
+
+def lay_down_snapshot(home):
+    titles = [title(item_id) for item_id in range(7000, 7200)]
+    write_snapshot(str(home / "snapshots"), titles, run_id=TODAY, audit_id="audit-7")
+
+
+def test_what_was_acknowledged_before_a_kill_is_in_the_spool_and_in_force_after(tmp_path):
+    publish(tmp_path)
+    lay_down_snapshot(tmp_path)
+    moment = datetime.now(UTC).isoformat()
+    taken = []
+    with serving(tmp_path) as (process, client):
+        for number in range(20):
+            said = {"event_id": f"e{number}", "kind": "not_interested", "user_id": 7, "item_id": 7000 + number}
+            response = client.post("/v1/events", json=[said | {"happened_at": moment}])
+            assert response.status_code == 202
+            taken.append(said["event_id"])
+            shown = client.get("/v1/recommendations/7?k=100").json()["items"]
+            assert 7000 + number not in {item["item_id"] for item in shown}
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+    assert seal_orphans(tmp_path / "spool") >= 1
+    records = [record for segment in sealed_segments(tmp_path / "spool") for record in segment]
+    assert [record.event_id for record in records if isinstance(record, EventRecord)] == taken
+    with serving(tmp_path) as (_, client):
+        shown = client.get("/v1/recommendations/7?k=100").json()["items"]
+    assert not {item["item_id"] for item in shown} & set(range(7000, 7020))
+
+
+def test_slow_and_endless_clients_are_hung_up_on_and_cost_nobody_else_anything(tmp_path):
+    publish(tmp_path)
+    with serving(tmp_path) as (process, client):
+        port = client.base_url.port
+        head = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        dripping = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(40)]
+        for number, connection in enumerate(dripping):
+            # Half never end their headers, half never send the body they announce.
+            connection.sendall(b"GET /v1/rec" if number % 2 else head + b"Content-Length: 100\r\n\r\n[")
+        oversized = exchange(port, head + b"Content-Length: 600000\r\n\r\n" + b" " * 600_000)
+        assert not oversized or oversized.startswith(b"HTTP/1.1 413")
+        endless = exchange(
+            port,
+            head
+            + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            + (b"10000\r\n" + b" " * 65536 + b"\r\n") * 12,
+        )
+        assert not endless or endless.startswith(b"HTTP/1.1 413")
+        began = time.monotonic()
+        for _ in range(20):
+            assert client.get("/v1/recommendations/1").status_code == 200
+        assert time.monotonic() - began < 5
+        for connection in dripping:
+            answer = b""
+            with suppress(OSError):
+                while chunk := connection.recv(65536):
+                    answer += chunk
+                    if b"\r\n\r\n" in answer:
+                        break
+            assert not answer or answer.startswith(b"HTTP/1.1 408"), answer
+            connection.close()
+        code, _, stderr = stop(process)
+    assert (code, "Traceback" in stderr) == (0, False)

@@ -1,14 +1,17 @@
 """Nights out of the ordinary on a small world: thin days, weekly rankers, refusals, back-fills."""
 
 import json
+from datetime import timedelta
 
 import duckdb
 import pytest
 from night import NIGHTS, SMALL_TOWERS, steps_of_night
 from recorded_nights import LAST, SECOND, Recorded
 
+from feature_defs.ranking import HEADS
 from pipelines.digested_files import DigestedFiles
 from pipelines.models.model_set import ModelSet
+from pipelines.models.ranker import Ranker
 from pipelines.promotion import champion, decisions
 from pipelines.runs import last_step, run_of
 
@@ -63,6 +66,7 @@ def test_a_weekly_ranker_is_learned_with_its_heads_masked_and_carried_by_the_nex
     run = run_of(night.lake, NIGHTS[1])
     assembled = last_step(night.lake, run, "assemble_models")
     assert assembled["counts"]["ranker_of"] == str(NIGHTS[0])
+    assert assembled["counts"]["recalibration"] == {"days": {}, "examples": 0, "heads": {}}, "it knows all days"
     files = DigestedFiles(str(night.home / "models")).load(assembled["writes"]["model_set"])
     assert ModelSet.from_files(files).ranker is not None
     assert night.live_run() == run.run_id
@@ -87,3 +91,34 @@ def test_a_refused_challenger_does_not_mean_stale_lists(recorded: Recorded) -> N
         night.must(*step)
     assert champion(night.lake) == before
     assert night.live_run() == run_of(night.lake, NIGHTS[1]).run_id
+
+
+def test_a_carried_ranker_is_calibrated_on_the_days_it_has_not_learned_from(recorded: Recorded) -> None:
+    night = recorded.before(LAST)
+    weekly = ("--day", str(NIGHTS[0] - timedelta(days=1)), "--cadence", "weekly")
+    # Its catalogue: the past was loaded for the day of the first night.
+    night.must("extract_events", *weekly[:2])
+    night.must("open_run", *weekly, "--truth-days", "3", "--als.factors", "8", *SMALL_TOWERS)
+    for job in ("embed_items", "train_als", "train_towers", "assemble_models"):
+        night.must(job, *weekly)
+    night.must("train_ranker", *weekly[:2])
+    said = night.must("assemble_models", "--day", str(NIGHTS[1]))
+    counts = json.loads(said.splitlines()[-1])["recalibration"]
+    # The set of the night before learned until the day before it, and so did not know it.
+    earlier = last_step(night.lake, run_of(night.lake, NIGHTS[0]), "assemble_models")["counts"]
+    assert counts["days"] == {str(NIGHTS[0]): earlier["model_set"]}
+    assert counts["examples"] > 1000
+    assert set(counts["heads"]) == {"watch", "complete"}
+    models = DigestedFiles(str(night.home / "models"))
+    digest = last_step(night.lake, run_of(night.lake, NIGHTS[1]), "assemble_models")["writes"]["model_set"]
+    carried = ModelSet.from_files(models.load(digest)).ranker
+    run = run_of(night.lake, NIGHTS[0] - timedelta(days=1), "weekly")
+    learned = Ranker.from_files(models.load(last_step(night.lake, run, "train_ranker")["writes"]["model"]))
+    assert carried is not None
+    for head, figures in counts["heads"].items():
+        column = HEADS.index(head)
+        assert figures["is_kept"] == (figures["after"] < figures["before"])
+        is_same = carried.facts.calibration.slopes[column] == learned.facts.calibration.slopes[column]
+        assert is_same != figures["is_kept"]
+    again = json.loads(night.must("assemble_models", "--day", str(NIGHTS[1])).splitlines()[-1])
+    assert again["model_set"] == digest, "the same nights, the same set"

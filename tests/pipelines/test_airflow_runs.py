@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from datetime import date
 from pathlib import Path
 
@@ -133,6 +134,25 @@ def listeners(airflow):
 
 
 @pytest.mark.slow
+def test_the_gpu_has_a_pool_of_one_slot_which_is_kept_as_it_was_made(airflow):
+    def pool():
+        with urllib.request.urlopen(f"{airflow.url}/api/v2/pools/gpu", timeout=30) as answer:
+            return json.load(answer)
+
+    def widen(slots):
+        body = json.dumps({"pool": "gpu", "slots": slots, "include_deferred": False}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{airflow.url}/api/v2/pools/gpu", body, headers, method="PATCH")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    assert pool()["slots"] == 1
+    widen(2)
+    airflow_runs.make_pool(airflow)
+    assert pool()["slots"] == 2, "of two GPUs, say"
+    widen(1)
+
+
 def test_nothing_listens_but_one_port_on_loopback(airflow):
     assert listeners(airflow) == {f"0100007F:{port_of(airflow):04X}"}
 

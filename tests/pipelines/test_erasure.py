@@ -123,6 +123,7 @@ def test_after_the_removal_no_file_names_the_user_and_the_receipt_names_every_pl
         "lake.user_features": 0,
         "lake.labels": 0,
         "lake.recommendations": 1,
+        "lake.judged_lists": 0,
         "lake.quarantine": 6,
         "older_versions": 0,
         "spool": 4,

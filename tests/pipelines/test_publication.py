@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from audited import plant_promotion
 from made_lists import DAY
 from publishing import USERS_COUNT, Publishing
 
@@ -37,7 +38,7 @@ def test_the_manifest_says_what_was_written_and_by_which_models(publishing: Publ
     assert manifest == {
         "lists": USERS_COUNT,
         "checksum": f"{clean.checksum:016x}",
-        "model_set": "set-1",
+        "model_set": plant_promotion(publishing.home, DAY),
         "recommendations_version": publishing.lake.version(RECOMMENDATIONS),
     }
 

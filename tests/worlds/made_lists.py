@@ -35,7 +35,7 @@ def open_run(lake: Lake, store: ListStore, planned: Run) -> Run:
     return record_run(lake, planned, store.open_attempt(planned.run_id))
 
 
-def make_lists(lake: Lake, this_run: Run, users_count: int) -> None:
+def make_lists(lake: Lake, this_run: Run, users_count: int, model_set: str = "set-1") -> None:
     """The lists of users 1 to `users_count` as `jobs.score_users` leaves them, and what else publication reads."""
     for shard in shards(this_run.configuration.shard_count):
         with step(lake, this_run, "score_users", str(shard)) as work:
@@ -43,7 +43,7 @@ def make_lists(lake: Lake, this_run: Run, users_count: int) -> None:
                 arrow_schema(RECOMMENDATIONS), list_rows(this_run, shard, users_count)
             )
             lake.replace(RECOMMENDATIONS, rows, this_run.day, where={"shard": str(shard)}, run_id=this_run.run_id)
-            work.counts = {"champion": "set-1"}
+            work.counts = {"champion": model_set}
     early = datetime(2025, 1, 1, tzinfo=UTC)
     item = {"title": "A title", "kind": "video", "published_at": early, "moderation_state": "approved"}
     plays = {"happened_on": this_run.day - timedelta(1), "play_count": 3, "complete_count": 1, "share_count": 1}

@@ -20,6 +20,7 @@ from pipelines.lake import Lake
 from pipelines.stores.embedded import EmbeddedStore
 
 ROOT = Path(__file__).parents[2]
+POLICY = Path(__file__).with_name("small_policy.json")
 FIRST_DAY = date(2026, 1, 1)
 DAYS = 12
 USERS_COUNT, ITEMS_COUNT = 60, 60
@@ -89,6 +90,8 @@ class Night:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")},
             "MARQUEE_HOME": str(self.home),
+            # The demo's asks for more users than there are here.
+            "MARQUEE_AUDIT_POLICY": str(POLICY),
             "MARQUEE_SPARK_MASTER": "local[2]",
             "MARQUEE_SPARK_MEMORY": "1g",
             "MARQUEE_SPARK_OPTIONS": json.dumps(SHORT_JOBS),
@@ -130,6 +133,7 @@ def steps_of_night(day: date) -> list[tuple[str, ...]]:
         ("train_towers", *at),
         ("assemble_models", *at),
         ("evaluate_models", *at),
+        ("audit_bias", *at),
         ("promote_models", *at),
         *(("score_users", *at, "--shard", shard) for shard in SHARDS),
         *(("write_lists", *at, "--shard", shard) for shard in SHARDS),

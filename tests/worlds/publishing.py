@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+from audited import plant_promotion
 from made_lists import make_lists, open_run, planned_run
 from night import ROOT
 
@@ -48,7 +49,7 @@ class Publishing:
     def make(self, day: date, number: int = 1, users_count: int = USERS_COUNT) -> Run:
         with self.store() as store:
             opened = open_run(self.lake, store, planned_run(day, number))
-        make_lists(self.lake, opened, users_count)
+        make_lists(self.lake, opened, users_count, plant_promotion(self.home, day))
         return opened
 
     def begin_again(self, this_run: Run) -> Run:
@@ -96,7 +97,8 @@ class Publishing:
         self.write(this_run)
         with self.store() as store:
             store.put_trending(this_run.run_id, this_run.attempt, b"trending")
-            store.commit_manifest(this_run.run_id, this_run.attempt, {"lists": USERS_COUNT})
+            manifest = {"lists": USERS_COUNT, "model_set": plant_promotion(self.home, this_run.day)}
+            store.commit_manifest(this_run.run_id, this_run.attempt, manifest)
             store.go_live(this_run.run_id, this_run.attempt)
 
     def live(self) -> Live | None:

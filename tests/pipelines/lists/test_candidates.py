@@ -133,9 +133,18 @@ class Plain:
             "item_item": self.best({t: np.float32(w) for t, w in weights.items() if w > 0}, quotas.item_item),
             "content": self.by_vector(profile, r.text_items, quotas.content),
             "trending": trending[: quotas.trending],
-            "next_episode": [title for title in following if title in self.open][: quotas.next_episode],
+            "next_episode": self.and_those_after([title for title in following if title in self.open]),
             "new_title": self.best(fresh, quotas.new_title),
         }
+
+    def and_those_after(self, chains: list[int]) -> list[int]:
+        proposed = chains = chains[: self.c.quotas.next_episode]
+        for _ in range(self.c.episodes_ahead):
+            chains = [int(self.r.catalogue.next_episodes[title]) if title >= 0 else -1 for title in chains]
+            for title in chains:
+                if title in self.open and title not in proposed:
+                    proposed = [*proposed, title]
+        return proposed[: self.c.quotas.next_episode]
 
     def fused(self) -> tuple[list[int], dict[int, str]]:
         totals: dict[int, np.float32] = {}
@@ -143,7 +152,7 @@ class Plain:
         proposals = self.proposals()
         for name, proposed in proposals.items():
             for rank, title in enumerate(proposed[: getattr(self.c.quotas, name)]):
-                worth = np.float32(getattr(self.c.weights, name) / (61 + rank))
+                worth = np.float32(getattr(self.c.weights, name) / (self.c.rank_constant + 1 + rank))
                 totals[title] = totals.get(title, np.float32(0)) + worth
                 if title not in most or worth > most[title][0]:
                     most[title] = (worth, name)
@@ -162,7 +171,10 @@ class Plain:
     def reason(self, title: int, source: str) -> int:
         r = self.r
         if source == "next_episode":
-            return next((back for back, past, _ in self.recent if r.catalogue.next_episodes[past] == title), -1)
+            seen = {past: back for back, past, _ in self.recent}
+            while title >= 0 and title not in seen:
+                title = next((int(at) for at in np.flatnonzero(r.catalogue.next_episodes == title)), -1)
+            return seen.get(title, -1)
         if source == "item_item":
             terms = {}
             for back, past, share in self.recent:

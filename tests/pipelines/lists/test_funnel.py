@@ -14,9 +14,9 @@ from pipelines.arrow_schemas import arrow_schema
 from pipelines.checks import breaches
 from pipelines.errors import DataError
 from pipelines.histories import Histories
-from pipelines.lists import scoring
-from pipelines.lists.funnel import in_blocks, knowledge_of, recommend, retrieval_for
+from pipelines.lists.funnel import knowledge_of, recommend, retrieval_for
 from pipelines.lists.funnel_configuration import FunnelConfiguration
+from pipelines.lists.people import in_memory
 from pipelines.lists.ranking import ListConfiguration, slots
 from pipelines.lists.scoring import list_rows
 from pipelines.models.ranker import Ranker
@@ -50,7 +50,7 @@ def ranker() -> Ranker:
     labels = np.full((len(owners), len(HEADS)), np.nan, np.float32)
     labels[:, :2] = (positions < 20)[:, None]
     days = np.where(np.arange(len(owners)) % 5 == 0, np.datetime64("2026-02-02"), np.datetime64("2026-02-01"))
-    configuration = RankerConfiguration(epochs=30, patience=30, batch_size=128, learning_rate=1e-2)
+    configuration = RankerConfiguration(epochs=30, patience=30, batch_size=128, learning_rate=1e-2, code_dropout=0.05)
     return train(inputs, labels, days.astype("datetime64[D]"), small.DAY, configuration).ranker
 
 
@@ -142,7 +142,14 @@ def test_rows_fit_their_declaration_and_their_reasons_point_into_the_history() -
     people, titles = small_models.no_features()
     configuration = replace(FUNNEL, lists=ListConfiguration(length=20, history_length=4))
     batches = list_rows(
-        "r", "0/1", MODELS, retrieval(), PAST, small_models.users(), people, titles, small.DAY, configuration
+        "r",
+        "0/1",
+        MODELS,
+        retrieval(),
+        in_memory(PAST, small_models.users(), people),
+        titles,
+        small.DAY,
+        configuration,
     )
     rows = pa.Table.from_batches(batches, arrow_schema(RECOMMENDATIONS))
     assert breaches(RECOMMENDATIONS, rows) == []
@@ -155,14 +162,21 @@ def test_rows_fit_their_declaration_and_their_reasons_point_into_the_history() -
     assert slots(rows).num_rows == 20 * small_models.USERS
 
 
-def test_lists_do_not_depend_on_how_many_threads_make_them(monkeypatch: pytest.MonkeyPatch, ranker: Ranker) -> None:
-    monkeypatch.setattr(scoring, "in_blocks", lambda histories: in_blocks(histories, 7))
+def test_lists_do_not_depend_on_how_many_threads_make_them(ranker: Ranker) -> None:
     people, titles = small_models.no_features()
     models = replace(MODELS, ranker=ranker)
     one, three = (
         pa.Table.from_batches(
             list_rows(
-                "r", "0/1", models, retrieval(), PAST, small_models.users(), people, titles, small.DAY, FUNNEL, threads
+                "r",
+                "0/1",
+                models,
+                retrieval(),
+                in_memory(PAST, small_models.users(), people, 7),
+                titles,
+                small.DAY,
+                FUNNEL,
+                threads,
             ),
             arrow_schema(RECOMMENDATIONS),
         )
@@ -177,7 +191,14 @@ def test_an_error_in_making_lists_is_raised_where_they_are_read() -> None:
     with pytest.raises(DataError, match="item_features has 59 rows"):
         list(
             list_rows(
-                "r", "0/1", MODELS, retrieval(), PAST, small_models.users(), people, titles[:59], small.DAY, FUNNEL
+                "r",
+                "0/1",
+                MODELS,
+                retrieval(),
+                in_memory(PAST, small_models.users(), people),
+                titles[:59],
+                small.DAY,
+                FUNNEL,
             )
         )
 
@@ -185,5 +206,5 @@ def test_an_error_in_making_lists_is_raised_where_they_are_read() -> None:
 def test_no_users_make_no_rows() -> None:
     people, titles = small_models.no_features()
     nobody = PAST.of(np.zeros(0, np.int64))
-    rows = list_rows("r", "0/1", MODELS, retrieval(), nobody, small_models.users(), people, titles, small.DAY, FUNNEL)
-    assert list(rows) == []
+    none = in_memory(nobody, small_models.users(), people)
+    assert list(list_rows("r", "0/1", MODELS, retrieval(), none, titles, small.DAY, FUNNEL)) == []

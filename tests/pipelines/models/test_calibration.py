@@ -11,6 +11,7 @@ from pipelines.models.calibration import (
     cross_fitted_probabilities,
     fitted_calibration,
     no_calibration,
+    recalibration,
     reliabilities,
 )
 
@@ -80,3 +81,63 @@ def test_a_calibration_that_cannot_be_meant_is_refused() -> None:
         Calibration(np.array([1.0]), np.array([np.nan]))
     with pytest.raises(DataError, match="slopes"):
         Calibration(np.ones(2), np.zeros(1))
+
+
+def test_a_rate_that_shifted_comes_back_for_its_head_and_no_other() -> None:
+    generator = np.random.default_rng(6)
+    logits, steady = planted(30_000, 0.8, -1.0)
+    before = Calibration(np.array([0.8, 0.8, 0.8]), np.array([-1.0, -1.0, -1.0]))
+    # The second head's events became three times rarer in odds; the third says nothing any more.
+    rarer = (generator.random(logits.shape) < 1 / (1 + np.exp(-(0.8 * logits - 1.0 - np.log(3))))).astype(np.float32)
+    labels = np.hstack([steady, rarer, np.full_like(steady, np.nan)])
+    is_held_out = generator.random(len(labels)) < 1 / 3
+    found = recalibration(before, np.hstack([logits] * 3), labels, is_held_out)
+    assert found.is_kept[1]
+    assert not found.is_kept[2]
+    assert found.calibration.slopes[1] == pytest.approx(0.8, rel=0.05)
+    assert found.calibration.intercepts[1] == pytest.approx(-1.0 - np.log(3), abs=0.05)
+    assert found.losses_after[1] < found.losses_before[1] - 0.01
+    # What did not shift hardly moves, kept or not.
+    assert found.calibration.intercepts[0] == pytest.approx(-1.0, abs=0.05)
+    assert abs(found.losses_after[0] - found.losses_before[0]) < 0.001
+    assert (found.calibration.slopes[2], found.calibration.intercepts[2]) == (0.8, -1.0)
+    assert np.isnan([found.losses_before[2], found.losses_after[2]]).all()
+
+
+def test_losses_are_those_of_the_held_out_rows_alone() -> None:
+    logits, labels = planted(4000, 1.0, 0.0)
+    is_held_out = np.arange(4000) >= 3000
+    found = recalibration(no_calibration(1), logits, labels, is_held_out)
+    p = 1 / (1 + np.exp(-logits[3000:, 0]))
+    expected = -np.where(labels[3000:, 0] > 0, np.log(p), np.log(1 - p)).mean()
+    assert found.losses_before[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_shift_that_the_held_out_rows_do_not_show_is_not_kept() -> None:
+    before = Calibration(np.array([1.0]), np.array([0.0]))
+    logits, steady = planted(8000, 1.0, 0.0)
+    _, shifted = planted(8000, 1.0, -3.0)
+    is_held_out = np.arange(16_000) < 8000
+    found = recalibration(before, np.vstack([logits, logits]), np.vstack([steady, shifted]), is_held_out)
+    assert not found.is_kept[0]
+    assert found.losses_after[0] > found.losses_before[0]
+    assert (found.calibration.slopes[0], found.calibration.intercepts[0]) == (1.0, 0.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-30, 30), st.sampled_from([0.0, 0.3, 1.0, float("nan")]), st.booleans()), max_size=30),
+    st.floats(0.1, 5),
+    st.floats(-5, 5),
+)
+def test_recalibration_is_never_worse_on_the_held_out_rows_and_keeps_the_order(
+    rows: list[tuple[float, float, bool]], slope: float, intercept: float
+) -> None:
+    before = Calibration(np.array([slope]), np.array([intercept]))
+    logits = np.array([logit for logit, _, _ in rows]).reshape(-1, 1)
+    labels = np.array([label for _, label, _ in rows]).reshape(-1, 1)
+    found = recalibration(before, logits, labels, np.array([is_held for _, _, is_held in rows], np.bool_))
+    assert found.calibration.slopes[0] > 0
+    assert not found.is_kept[0] or found.losses_after[0] < found.losses_before[0]
+    if not found.is_kept[0]:
+        assert (found.calibration.slopes[0], found.calibration.intercepts[0]) == (slope, intercept)

@@ -144,6 +144,12 @@ def test_content_is_held_against_the_completed_titles_kept_or_not(cells: int, mo
 def test_a_series_in_progress_is_told_by_its_next_episode() -> None:
     found = everything(world())
     np.testing.assert_array_equal(column(found, "is_next_episode"), [[0, 1, 0, 0, 0, 0], [0] * 6, [0, 0, 1, 0, 0, 0]])
+    np.testing.assert_allclose(
+        column(found, "episodes_ahead"), [[0, 1, 1 / 2, 0, 0, 0], [0] * 6, [0, 0, 1, 0, 0, 0]], rtol=1e-6
+    )
+    np.testing.assert_array_equal(
+        column(found, "is_out_of_turn"), [[0, 0, 1, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 1] + [0] * 4]
+    )
     np.testing.assert_allclose(column(found, "series_watched")[0], np.log1p([1, 1, 1, 0, 0, 0]), rtol=1e-6)
     np.testing.assert_allclose(column(found, "series_completed_share")[2], [1 / 3] * 3 + [0] * 3, rtol=1e-6)
 

@@ -100,3 +100,26 @@ def test_whoever_speaks_something_else_is_no_redis():
             await connection.close()
 
     asyncio.run(ask())
+
+
+def test_what_is_urgent_is_given_up_in_time_and_shifts_no_reply(redis_server, redis_database):
+    async def ask():
+        with TcpProxy(redis_server.host, redis_server.port) as proxy:
+            async with connected(redis_server, redis_database, proxy.port, deadline_seconds=0.2) as connection:
+                assert await connection.ask("SET", "a", "1") == b"OK"
+                assert await connection.ask("SET", "b", "2") == b"OK"
+                proxy.delay_seconds = 0.5
+                loop = asyncio.get_running_loop()
+                began = loop.time()
+                patient = asyncio.create_task(connection.call("GET", "a"))
+                ended = await asyncio.gather(*(connection.ask("GET", "b") for _ in range(50)), return_exceptions=True)
+                assert all(isinstance(one, UnavailableError) and "200 ms" in str(one) for one in ended)
+                assert 0.15 < loop.time() - began < 0.45
+                assert await patient == b"1"
+                proxy.delay_seconds = 0.0
+                await asyncio.sleep(0.6)
+                assert await asyncio.gather(*(connection.ask("GET", name) for name in "ab" * 20)) == [b"1", b"2"] * 20
+                await asyncio.sleep(0.5)
+                assert await connection.ask("GET", "a") == b"1"
+
+    asyncio.run(ask())

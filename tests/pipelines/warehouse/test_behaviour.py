@@ -7,7 +7,7 @@ import pytest
 
 from feature_defs.events import ANSWERS, EVENTS
 from feature_defs.items import ITEMS
-from feature_defs.users import PROTECTED_ATTRIBUTES, USERS
+from feature_defs.users import PREFERENCES, PROTECTED_ATTRIBUTES, USERS
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.checks import conform
 from pipelines.errors import DataError
@@ -309,3 +309,21 @@ def test_a_table_that_lacks_a_declared_column_takes_nothing_up(place) -> None:
         take_up(place, "s1", events=[event("b")])
     place.run("ALTER TABLE events ADD COLUMN device VARCHAR")
     assert take_up(place, "s1", events=[event("b")]) == TakenUp(0, 1, 0)
+
+
+def test_what_users_said_is_kept_once_and_outlives_a_load_of_everything_else(place) -> None:
+    rows = [
+        {"user_id": 1, "said_at": NOON, "is_opted_out": True, "maturity_limit": 12},
+        {"user_id": 1, "said_at": NOON + timedelta(seconds=1), "onboarding_genres": ["Drama", "Crime"], "city": "Ulm"},
+    ]
+    said = rows_of(PREFERENCES, [*rows, rows[0]])
+    nothing = rows_of(ANSWERS, ()), rows_of(EVENTS, ())
+    with place.open() as warehouse:
+        assert warehouse.columns(PREFERENCES) == ()
+        assert warehouse.take_up("s0", *nothing, said.slice(0, 0)) == TakenUp(0, 0, 0, 0)
+        assert warehouse.columns(PREFERENCES) == ()
+        assert warehouse.take_up("s1", *nothing, said) == TakenUp(0, 0, 0, 2)
+        assert warehouse.take_up("s1", *nothing, said) is None
+        assert warehouse.take_up("s2", *nothing, said) == TakenUp(0, 0, 0, 0)
+    load(place, EVENTS, [event("new")])
+    assert read(place, PREFERENCES).equals(rows_of(PREFERENCES, rows))

@@ -1,0 +1,55 @@
+"""The lists that models were judged by, to the lake and back: the audit of a run looks at what its evaluation made."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from feature_defs.judged_lists import JUDGED_LISTS
+from pipelines.arrow_schemas import arrow_schema
+from pipelines.lake import Lake
+from pipelines.runs import Run
+from pipelines.sorted_ids import positions_among
+
+
+def judged_rows(
+    run_id: str, role: str, model_set: str, user_ids: NDArray[np.int64], ranking: NDArray[np.int64]
+) -> pa.Table:
+    """Rows of JUDGED_LISTS.
+
+    Args:
+        run_id: the run that judged.
+        role: challenger or champion.
+        model_set: digest of the set that made the lists.
+        user_ids: int64 [U].
+        ranking: item ids, best first, int64 [U, R]; -1 where a list is shorter.
+    """
+    is_there = ranking >= 0
+    offsets = np.concatenate([[0], np.cumsum(is_there.sum(1))]).astype(np.int32)
+    count = len(user_ids)
+    columns = {
+        "run_id": pa.array([run_id] * count, pa.string()),
+        "role": pa.array([role] * count, pa.string()),
+        "model_set": pa.array([model_set] * count, pa.string()),
+        "user_id": pa.array(user_ids, pa.int64()),
+        "item_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(ranking[is_there], pa.int64())),
+    }
+    return pa.Table.from_pydict(columns).cast(arrow_schema(JUDGED_LISTS))
+
+
+def read_judged(lake: Lake, run: Run, role: str, user_ids: NDArray[np.int64], width: int) -> NDArray[np.int64] | None:
+    """The lists of these users by one role of a run: int64 [U, width], -1 where a list is shorter.
+
+    `None` if nobody was judged in that role.
+    """
+    wanted = (pc.field("run_id") == run.run_id) & (pc.field("role") == role)
+    rows = lake.read(JUDGED_LISTS, run.day, run.day, columns=["user_id", "item_ids"], where=wanted)
+    if not rows.num_rows:
+        return None
+    rows = rows.sort_by("user_id").combine_chunks()
+    lists = rows.column("item_ids").chunk(0)
+    counts = pc.list_value_length(lists).to_numpy()
+    padded = np.full((len(counts) + 1, width), -1, np.int64)
+    padded[:-1][np.arange(width) < counts[:, None]] = lists.flatten().to_numpy()
+    # Whoever is not there, because erased meanwhile, finds the row of nobody.
+    return padded[positions_among(rows.column("user_id").to_numpy(), user_ids)]

@@ -1,0 +1,67 @@
+"""What was asked for, and what became of a list: titles in their slots."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+# Why a title is shown, beside the sources of `feature_defs.recommendations.SOURCES`.
+BECAUSE, FRESH, EXPLORE, NEWEST, SIMILAR, OTHER = (
+    "because_you_watched", "fresh", "explore", "newest", "similar", "other",
+)  # fmt: skip
+# Rules that hold a title back, beside those named in `pipelines.serving.rules`.
+EXCLUDED, SERVED, WATCHED, NOT_INTERESTED, DEMOTED = (
+    "excluded", "served", "already_watched", "not_interested", "demoted_neighbours",
+)  # fmt: skip
+UNKNOWN = "unknown"  # a title that the snapshot does not have
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for.
+
+    `exclude`: titles the caller does not want. `served`: titles that earlier pages held; `page`: how many there were.
+    `seed`: of the draws; the same question with the same seed is answered alike. `country`: ISO 3166-1; where it is
+    unknown, only titles that may be shown everywhere are. `now`: with a time zone.
+    """
+
+    user_id: int
+    k: int
+    surface: str
+    device: str | None
+    country: str | None
+    exclude: frozenset[int]
+    served: frozenset[int]
+    page: int
+    seed: int
+    now: datetime
+
+
+class Placed(msgspec.Struct, gc=False):
+    """A title in its slot, from 0 in this answer.
+
+    `score`: in the list; of a fresh title, by the list's vector; 0.0 where neither can say.
+    `propensity`: 1.0, or where `is_explored` the probability of this draw, given what was placed before.
+    `reason_kind`: `because_you_watched` (with `reason_item_id`), a source of `feature_defs.recommendations.SOURCES`,
+    `fresh`, `explore`, `newest`, `similar` (with `reason_item_id`) or `other`.
+    """
+
+    item_id: int
+    score: float
+    slot: int
+    propensity: float
+    reason_kind: str
+    reason_item_id: int | None
+    is_explored: bool
+    is_fresh: bool
+
+
+class Arranged(msgspec.Struct, gc=False):
+    """An answer's titles, which rules gave way for them, in their declared order, and how many each rule held back.
+
+    Counts are of titles met before the answer was full: the rest of the list was not looked at.
+    """
+
+    items: list[Placed]
+    relaxed: tuple[str, ...]
+    filtered: dict[str, int]
