@@ -10,146 +10,38 @@ The last line is one JSON object.
 
 import argparse
 import json
-import platform
 import shutil
-import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-import faiss
 import numpy as np
-import pyspark
-import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
-from night import Night
+from machine import machine, versions
+from simulated_service import (
+    FUNNEL,
+    LABEL_DAYS,
+    Judge,
+    Night,
+    beside,
+    figure,
+    nightly_jobs,
+    run_jobs,
+    set_of,
+    weekly_jobs,
+)
 
 from feature_defs.interactions import COMPLETE_SHARE
 from feature_defs.ranking import CONTEXT_DENSE, DENSE_FEATURES, ITEM_DENSE, PAIR_DENSE, USER_DENSE
-from pipelines.catalogue import as_known, read_catalogue
-from pipelines.digested_files import DigestedFiles
 from pipelines.evaluation import metrics
-from pipelines.evaluation.bootstrap import bootstrap_means
-from pipelines.evaluation.comparison import CANDIDATES, new_to_each, per_user
-from pipelines.evaluation.stages import lists_by_stage
-from pipelines.histories import Histories, read_histories, read_opted_out, read_popularity
-from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
+from pipelines.evaluation.comparison import CANDIDATES, per_user
 from pipelines.largest import largest
-from pipelines.lists.funnel import retrieval_for
-from pipelines.lists.funnel_configuration import FunnelConfiguration
-from pipelines.lists.ranking import most_popular
 from pipelines.models.model_set import ModelSet
 from pipelines.models.ranker import Ranker
-from pipelines.runs import last_step, run_of
 from pipelines.simulation.configuration import WorldConfiguration
 from pipelines.simulation.truth import oracle_ranking, state_before
 from pipelines.simulation.world import make_world
-
-RESAMPLES = 2000
-LABEL_DAYS = 7
-FUNNEL = FunnelConfiguration()
-
-
-@dataclass
-class Judge:
-    """Truth after a day, and what was known until then, of the users who went on to watch something new to them."""
-
-    night: Night
-    known_until: date
-    day: date
-    read_on: date
-
-    def __post_init__(self) -> None:
-        lake = self.night.lake
-        opted_out = read_opted_out(lake, self.read_on)
-        self.catalogue = as_known(read_catalogue(lake, self.read_on), self.known_until, self.day)
-        self.text = read_text_vectors(lake, self.catalogue, "all-MiniLM-L6-v2", self.read_on)
-        self.users = read_users(lake, self.read_on)
-        self.histories = read_histories(lake, self.known_until, opted_out=opted_out)
-        later = read_histories(lake, self.day, first_day=self.known_until + timedelta(days=1), opted_out=opted_out)
-        self.truth = new_to_each(later, self.histories, COMPLETE_SHARE)
-        self.past = self.histories.of(self.truth.user_ids)
-        self.popularity = read_popularity(lake, self.known_until)
-
-    def stages(self, model_set: ModelSet, configuration: FunnelConfiguration = FUNNEL, past: Histories | None = None):
-        return lists_by_stage(
-            model_set,
-            retrieval_for(model_set, self.catalogue, self.text, self.popularity),
-            past or self.past,
-            self.users,
-            read_user_features(self.night.lake, self.known_until, self.truth.user_ids),
-            read_item_features(self.night.lake, self.known_until, self.catalogue),
-            self.popularity,
-            self.known_until,
-            configuration,
-        )
-
-    def popular(self):
-        return most_popular(self.past, self.popularity.most_popular(), self.catalogue.eligible, CANDIDATES)
-
-
-def figure(values: np.ndarray) -> dict[str, float]:
-    if not len(values):
-        return {"users": 0}
-    low, high = np.quantile(bootstrap_means(values, RESAMPLES, 1), [0.025, 0.975])
-    return {"mean": round(float(values.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
-
-
-def beside(values: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """The paired difference of two models, and their ratio, with 95 % intervals over the same resampled users."""
-    ours, theirs = bootstrap_means(values, RESAMPLES, 1), bootstrap_means(reference, RESAMPLES, 1)
-    low, high = np.quantile(ours - theirs, [0.025, 0.975])
-    ratios = np.quantile(ours / np.maximum(theirs, 1e-9), [0.025, 0.975])
-    return {
-        "difference": round(float(values.mean() - reference.mean()), 4),
-        "low": round(float(low), 4),
-        "high": round(float(high), 4),
-        "ratio": round(float(values.mean() / max(reference.mean(), 1e-9)), 4),
-        "ratio_low": round(float(ratios[0]), 4),
-        "ratio_high": round(float(ratios[1]), 4),
-        "users": len(values),
-    }
-
-
-def run_jobs(night: Night, arguments: argparse.Namespace, week: date, day: date) -> None:
-    first = day - timedelta(days=arguments.days - 1)
-    sizes = (
-        "--users",
-        arguments.users,
-        "--titles",
-        arguments.titles,
-        "--days",
-        arguments.days,
-        "--seed",
-        arguments.seed,
-    )
-    weekly = ("--day", week, "--cadence", "weekly")
-    daily = ("--day", day)
-    steps = [
-        ("load_warehouse", "--source", "simulated", *sizes),
-        ("extract_events", "--from-day", first, "--day", week),
-        ("build_features", "--from-day", first, "--day", week),
-        ("open_run", *weekly, "--truth-days", LABEL_DAYS),
-        *((name, *weekly) for name in ("embed_items", "train_als", "train_towers", "assemble_models")),
-        ("train_ranker", "--day", week),
-        ("extract_events", *daily),
-        ("open_run", *daily),
-        *((name, *daily) for name in ("build_features", "embed_items", "train_als", "train_towers", "assemble_models")),
-    ]
-    for name, *given in steps:
-        started = time.monotonic()
-        said = night.must(name, *given).strip().splitlines()
-        print(f"{time.monotonic() - started:7.1f} s  {name}", flush=True)
-        if name == "train_ranker":
-            print("\n".join(line for line in said if line.startswith("  ")), flush=True)
-
-
-def set_of(night: Night, day: date, cadence: str) -> ModelSet:
-    digest = last_step(night.lake, run_of(night.lake, day, cadence), "assemble_models")["writes"]["model_set"]
-    return ModelSet.from_files(DigestedFiles(str(night.home / "models")).load(digest))
 
 
 def parts_of_the_funnel(judge: Judge, model_set: ModelSet, oracle: np.ndarray) -> dict[str, object]:
@@ -292,7 +184,8 @@ def main() -> None:
     night = Night(home)
     try:
         if not (home / "models").exists():
-            run_jobs(night, arguments, week, day)
+            jobs = [*weekly_jobs(configuration, week), ("train_ranker", "--day", week), *nightly_jobs(day)]
+            run_jobs(night, jobs)
         last = Judge(night, yesterday, day, day)
         world = make_world(configuration)
         oracle = oracle_ranking(world, state_before(world, day), day, last.past, last.catalogue.eligible, CANDIDATES)
@@ -312,12 +205,8 @@ def main() -> None:
         if arguments.home is None:
             shutil.rmtree(home)
     result["seconds"] = round(time.monotonic() - started)
-    result["versions"] = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "pyspark": pyspark.__version__,
-        "faiss": faiss.__version__,
-    }
+    result["versions"] = versions("numpy", "torch", "pyspark", "faiss-cpu")
+    result["machine"] = machine()
     print(json.dumps(result))
 
 

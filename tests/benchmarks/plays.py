@@ -75,3 +75,24 @@ def read_item_lists(place: Path) -> Plays:
     order = np.argsort(np.array(users, np.int64), kind="stable")
     found = np.array(users, np.int64)[order]
     return Plays(found, np.array(items, np.int64)[order], np.ones(len(found), np.float32))
+
+
+def random_split(plays: Plays, share: float, seed: int) -> tuple[Plays, Plays]:
+    """Plays to learn from and plays to be found: of each user's a share at random, one at least stays to learn from."""
+    generator = np.random.default_rng(seed)
+    order = np.lexsort((generator.random(len(plays.item)), plays.user))
+    _, starts, counts = np.unique(plays.user[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(starts, counts)
+    found = np.sort(order[place < np.repeat(np.minimum(np.round(counts * share), counts - 1), counts)])
+    is_found = np.isin(np.arange(len(order)), found)
+    return plays.where(~is_found), plays.where(is_found)
+
+
+def write_item_lists(plays: Plays, place: Path) -> None:
+    """Write plays as lines of a user and all of its items, the layout that `read_item_lists` reads."""
+    users, starts = np.unique(plays.user, return_index=True)
+    lines = [
+        " ".join(map(str, [user, *items.tolist()]))
+        for user, items in zip(users.tolist(), np.split(plays.item, starts[1:]), strict=True)
+    ]
+    place.write_text("\n".join([*lines, ""]), encoding="utf-8")

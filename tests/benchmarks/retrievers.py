@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 
 import implicit
@@ -12,6 +13,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from plays import Plays
 from pyspark.sql import SparkSession
+from threadpoolctl import threadpool_limits
 
 from feature_defs.items import ITEMS
 from pipelines.arrow_schemas import arrow_schema
@@ -42,10 +44,12 @@ def als(spark: SparkSession, plays: Plays) -> Score:
 def implicit_als(plays: Plays) -> Score:
     """`implicit`'s ALS with our width, its own confidence and regularisation, and its own encoding of a history."""
     items = np.unique(plays.item)
-    model = implicit.als.AlternatingLeastSquares(
-        ALS.factors, regularization=PEER_REGULARIZATION, alpha=1.0, iterations=15, random_state=1, num_threads=2
-    )
-    model.fit(_matrix(plays.histories(), items, PEER_ALPHA), show_progress=False)
+    # Its own advice: threads of BLAS beside its own wait for one another.
+    with threadpool_limits(1, user_api="blas"):
+        model = implicit.als.AlternatingLeastSquares(
+            ALS.factors, regularization=PEER_REGULARIZATION, alpha=1.0, iterations=15, random_state=1, num_threads=2
+        )
+        model.fit(_matrix(plays.histories(), items, PEER_ALPHA), show_progress=False)
 
     def score(history: Histories) -> tuple[NDArray, NDArray]:
         users = model.recalculate_user(np.arange(len(history.user_ids)), _matrix(history, items, PEER_ALPHA))
@@ -66,18 +70,33 @@ def ease(plays: Plays) -> Score:
     return lambda history: (np.asarray(_matrix(history, items) @ weights), items)
 
 
-def two_tower(plays: Plays, configuration: TowersConfiguration) -> Score:
-    """Our towers, as `train_towers` trains them, of titles and people of whom nothing else is known."""
-    catalogue, users = nothing_known(np.unique(plays.item)), nobody(np.unique(plays.user))
-    text = np.zeros((len(catalogue), 1), np.float32)
+@dataclass(frozen=True)
+class Known:
+    """What is known of titles and people: `users` are rows of USERS, `text` float32 [I, D]."""
+
+    catalogue: Catalogue
+    users: pa.Table
+    text: NDArray[np.float32]
+
+
+def nothing_but_ids(plays: Plays) -> Known:
+    """Titles and people that have an id, and nothing else."""
+    catalogue = nothing_known(np.unique(plays.item))
+    return Known(catalogue, nobody(np.unique(plays.user)), np.zeros((len(catalogue), 1), np.float32))
+
+
+def two_tower(plays: Plays, configuration: TowersConfiguration, known: Known) -> Score:
+    """Our towers, as `train_towers` trains them."""
+    catalogue, users, text = known.catalogue, known.users, known.text
     histories = plays.histories()
-    known = vocabularies(catalogue, histories.item_ids, users, 1, 1, configuration.user_buckets)
-    cut = windows(histories, catalogue, users, known, configuration.history_length, configuration.held_out_share)
-    towers = train_towers(cut, item_inputs(catalogue, text, known), known, configuration, progress=say_progress())
+    creators = configuration.creator_buckets if catalogue.creator_names else 1
+    words = vocabularies(catalogue, histories.item_ids, users, text.shape[1], creators, configuration.user_buckets)
+    cut = windows(histories, catalogue, users, words, configuration.history_length, configuration.held_out_share)
+    towers = train_towers(cut, item_inputs(catalogue, text, words), words, configuration, progress=say_progress())
     titles = towers.encode_items(catalogue, text)
 
     def score(history: Histories) -> tuple[NDArray, NDArray]:
-        vectors = towers.encode_users(history, nobody(history.user_ids), catalogue, text)
+        vectors = towers.encode_users(history, users, catalogue, text)
         return vectors @ titles.T, catalogue.item_ids
 
     return score

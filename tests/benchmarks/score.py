@@ -15,36 +15,46 @@ They take turns: some of the lists are made, then the others are measured on a p
 the machine does slows the products, whose threads wait for one another, more than the lists. So `ratio_to_ceiling` is
 that of the fastest turn to the fastest search and the fastest products, and `ratios` are those of each turn to what was
 measured before and after it. `users_per_second` is of all turns, `stages` are the seconds of all threads together.
-Peak memory is that of a process that makes the lists and nothing else. The last line is one JSON object.
+Peak memory is that of a process that does what `jobs.score_users` does for one shard: it reads the users from a lake,
+makes their lists and writes them into the lake. `peak_mb_making_by_users` is what it had reached when the last list was
+made, before the rows that were checked and laid down are committed. The last line is one JSON object.
 """
 
 import argparse
 import itertools
 import json
 import os
-import platform
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
 import faiss
 import numpy as np
+import pyarrow as pa
 import torch
+from machine import machine, versions
+from seeded_lake import fill
 from seeded_models import DAY, SeededNight, seeded_night
 
 from feature_defs.ranking import CATEGORICALS, DENSE_FEATURES, HEADS
+from feature_defs.recommendations import RECOMMENDATIONS
+from pipelines.arrow_schemas import arrow_schema
 from pipelines.days import end_of
+from pipelines.lake import Lake
 from pipelines.lists import funnel, scoring
 from pipelines.lists.candidate_configuration import CandidateConfiguration
 from pipelines.lists.funnel_configuration import FunnelConfiguration
 from pipelines.lists.packing import pack_many
+from pipelines.lists.people import in_memory, read_people
 from pipelines.models.ranker_configuration import RankerConfiguration
+from pipelines.shards import EVERYONE
 
 ROOT = Path(__file__).parents[2]
 CANDIDATES = CandidateConfiguration().count
@@ -70,10 +80,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--memory-users", type=int, nargs="*", help="default: a fourth of the users, and all of them")
-    parser.add_argument("--only-lists", action="store_true", help=argparse.SUPPRESS)  # what peak memory is measured of
+    parser.add_argument("--only-memory", action="store_true", help="no rates")
+    parser.add_argument("--fill-lake", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--score-lake", type=Path, help=argparse.SUPPRESS)  # what peak memory is measured of
     given = parser.parse_args()
-    if given.only_lists:
-        _lists(seeded_night(given.users, given.titles, given.seed), given.threads)
+    if given.fill_lake:
+        fill(Lake(str(given.fill_lake)), seeded_night(given.users, given.titles, given.seed))
+        return
+    if given.score_lake:
+        print(json.dumps(_score(Lake(str(given.score_lake)), given)))
+        return
+    sizes = given.memory_users if given.memory_users is not None else [given.users // 4, given.users]
+    if given.only_memory:
+        print(json.dumps(_peaks(sizes, given) | _told_of(given)))
         return
     night = seeded_night(given.users, given.titles, given.seed)
     print(f"{given.users:,} users, {given.titles:,} titles", flush=True)
@@ -105,8 +124,6 @@ def main() -> None:
         for count, taken, (before, after) in zip(made, times, itertools.pairwise(alone), strict=True)
     ]
     del night
-    sizes = given.memory_users if given.memory_users is not None else [given.users // 4, given.users]
-    peaks = {str(users): _peak_mb(users, given) for users in sizes}
     told = {
         "users_per_second": round(lists / seconds, 1),
         "best_users_per_second": round(best, 1),
@@ -117,22 +134,24 @@ def main() -> None:
         "ceiling_with_dots_users_per_second": round(with_dots, 1),
         "faiss_users_per_second": round(1 / fastest["faiss"], 1),
         "layers_users_per_second": round(1 / fastest["layers"], 1),
-        "peak_mb": max(peaks.values(), default=None),
-        "peak_mb_by_users": peaks,
+        **_peaks(sizes, given),
         "stages": {name: round(value, 2) for name, value in stages.items()},
         "seconds": round(seconds, 2),
+        **_told_of(given),
+    }
+    print(json.dumps(told))
+
+
+def _told_of(given: argparse.Namespace) -> dict[str, object]:
+    return {
         "users": given.users,
         "titles": given.titles,
         "candidates": CANDIDATES,
         "threads": given.threads,
         "seed": given.seed,
-        "machine": {"cores": os.cpu_count(), "processor": _processor()},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "numba", "torch", "faiss-cpu", "pyarrow")},
-        },
+        "machine": machine(),
+        "versions": versions("numpy", "numba", "torch", "faiss-cpu", "pyarrow", "duckdb", "deltalake"),
     }
-    print(json.dumps(told))
 
 
 def _lists(night: SeededNight, threads: int, stages: dict[str, float] | None = None) -> tuple[int, int]:
@@ -142,9 +161,7 @@ def _lists(night: SeededNight, threads: int, stages: dict[str, float] | None = N
         "0/1",
         night.model_set,
         night.retrieval,
-        night.histories,
-        night.users,
-        night.user_features,
+        in_memory(night.histories, night.users, night.user_features),
         night.item_features,
         DAY,
         FunnelConfiguration(),
@@ -240,28 +257,58 @@ def _ceilings(night: SeededNight, threads: int) -> dict[str, float]:
     return found
 
 
-def _peak_mb(users: int, given: argparse.Namespace) -> float:
-    command = [sys.executable, __file__, "--only-lists", "--users", str(users), "--titles", str(given.titles)]
-    command += ["--threads", str(given.threads), "--seed", str(given.seed)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    measured = subprocess.run(
-        [sys.executable, "-c", MEASURED, *command],
-        check=False,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
+def _score(lake: Lake, given: argparse.Namespace) -> dict[str, float]:
+    """Make and write the lists of all users of a lake; the peak memory, in MB, before the commit and after it."""
+    night = seeded_night(64, given.titles, given.seed)
+    peak = {}
+    batches = scoring.list_rows(
+        "run",
+        "0/1",
+        night.model_set,
+        night.retrieval,
+        read_people(lake, DAY, EVERYONE),
+        night.item_features,
+        DAY,
+        FunnelConfiguration(),
+        given.threads,
     )
-    if measured.returncode:
-        sys.exit(measured.stdout + measured.stderr)
-    peak = round(json.loads(measured.stdout.splitlines()[-1])["peak_mb"], 1)
-    print(f"peak memory for {users:,} users: {peak} MB", flush=True)
+
+    def made() -> Iterator[pa.RecordBatch]:
+        yield from batches
+        peak["making"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    rows = pa.RecordBatchReader.from_batches(arrow_schema(RECOMMENDATIONS), made())
+    lake.replace(RECOMMENDATIONS, rows, DAY, where={"shard": "0/1"})
     return peak
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+def _peaks(sizes: list[int], given: argparse.Namespace) -> dict[str, object]:
+    """Peak memory by number of users, in MB."""
+    making, whole = {}, {}
+    for users in sizes:
+        with tempfile.TemporaryDirectory(prefix="marquee-bench-score-") as folder:
+            _run([], users, given, "--fill-lake", folder)
+            found = _run([sys.executable, "-c", MEASURED], users, given, "--score-lake", folder)
+        made, peak = (json.loads(line) for line in found[-2:])
+        making[str(users)], whole[str(users)] = round(made["making"], 1), round(peak["peak_mb"], 1)
+        print(
+            f"peak memory for {users:,} users: {making[str(users)]} MB making, {whole[str(users)]} MB all", flush=True
+        )
+    return {
+        "peak_mb": max(whole.values(), default=None),
+        "peak_mb_by_users": whole,
+        "peak_mb_making_by_users": making,
+    }
+
+
+def _run(before: list[str], users: int, given: argparse.Namespace, *arguments: str) -> list[str]:
+    command = [*before, sys.executable, __file__, "--users", str(users), "--titles", str(given.titles)]
+    command += ["--threads", str(given.threads), "--seed", str(given.seed), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        sys.exit(ended.stdout + ended.stderr)
+    return ended.stdout.splitlines()
 
 
 if __name__ == "__main__":
