@@ -105,7 +105,7 @@ bench-quality: setup ## ALS beside most popular on MovieLens: make bench-quality
 	@$(BIN)/python tests/benchmarks/quality.py --data $(or $(DATA),DATA-is-not-set)
 
 PROTOCOL ?= B
-bench-retrieval: setup ## Our retrievers beside their peers: make bench-retrieval DATA=FILE (PROTOCOL=C TRAIN= TEST=, MODELS=)
+bench-retrieval: setup ## Our retrievers beside their peers: make bench-retrieval DATA=FILE (PROTOCOL=A needs no data; PROTOCOL=C TRAIN= TEST=, MODELS=)
 	@$(BIN)/python tests/benchmarks/retrieval.py --protocol $(PROTOCOL) $(if $(DATA),--data $(DATA)) \
 		$(if $(TRAIN),--train $(TRAIN)) $(if $(TEST),--test $(TEST)) $(if $(MODELS),--models $(MODELS))
 

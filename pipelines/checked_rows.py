@@ -21,6 +21,9 @@ from pipelines.errors import DataError
 # Enough rejected rows of each batch for a person to see what is wrong; the counts say how many there are.
 _KEPT_ROWS = 1000
 _BATCH_ROWS = 256 * 1024
+# Of rows handed on at once: whoever writes them may hold a hundred such batches.
+_BATCH_BYTES = 1024 * 1024
+_LEAST_ROWS = 64
 
 
 @dataclass
@@ -79,9 +82,17 @@ class CheckedRows:
             raise DataError(f"{self.what}: {faults}; nothing was written, the rejected rows are kept in quarantine")
 
     def batches(self) -> pa.RecordBatchReader:
-        """The rows, batch by batch."""
-        file = pq.ParquetFile(self.path)
-        return pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches(_BATCH_ROWS))
+        """The rows, batch by batch, few at a time where each is large."""
+        file = pq.ParquetFile(self.path, buffer_size=_BATCH_BYTES, pre_buffer=False)
+        rows = file.iter_batches(self.rows_in(_BATCH_BYTES), use_threads=False)
+        return pa.RecordBatchReader.from_batches(file.schema_arrow, rows)
+
+    def rows_in(self, size: int) -> int:
+        """How many rows take about so many bytes."""
+        metadata = pq.read_metadata(self.path)
+        row_count: int = metadata.num_rows
+        used: int = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+        return min(max(size * row_count // max(used, 1), _LEAST_ROWS), _BATCH_ROWS)
 
 
 def check_rows(

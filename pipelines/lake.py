@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from feature_defs.declarations import Table
@@ -47,6 +47,7 @@ from pipelines.suppressed_rows import (
 _COMMIT_TRIES = 20
 # Files that no version names may be of a writer that is about to commit them.
 _UNCOMMITTED_HOURS = 24
+_ROW_GROUP_BYTES = 16 * 1024 * 1024
 # Commits that change no rows.
 _HOUSEKEEPING = {"VACUUM START", "VACUUM END", "OPTIMIZE", "SET TBLPROPERTIES"}
 
@@ -436,6 +437,7 @@ class Lake:
                         predicate=predicate,
                         partition_by=["day"],
                         storage_options=self.options,
+                        writer_properties=_row_groups(checked),
                         commit_properties=properties,
                     )
                 else:
@@ -445,6 +447,7 @@ class Lake:
                         mode="error",
                         partition_by=["day"],
                         storage_options=self.options,
+                        writer_properties=_row_groups(checked),
                         # A digest is found by walking the history: keep all of it.
                         configuration={
                             "delta.logRetentionDuration": "interval 36500 days",
@@ -505,6 +508,11 @@ class Lake:
 def _configuration(table: Table) -> dict[str, str]:
     """No smallest and largest values in the log of a table of users: it outlives the rows."""
     return {"delta.dataSkippingNumIndexedCols": "0"} if holds_users(table) else {}
+
+
+def _row_groups(checked: CheckedRows) -> WriterProperties:
+    """A row group is held in memory until it is whole: none of more than some megabytes, however large a row is."""
+    return WriterProperties(compression="SNAPPY", max_row_group_size=checked.rows_in(_ROW_GROUP_BYTES))
 
 
 def _told_by(commit: Mapping[str, str], part: str) -> tuple[dict[str, str], list[tuple[str, str]]]:

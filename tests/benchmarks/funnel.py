@@ -91,7 +91,14 @@ def features_left_out(judge: Judge, model_set: ModelSet) -> dict[str, object]:
     groups = {
         "retrieval_scores": retrieval,
         "content": content,
-        "series_and_creators": {"is_next_episode", "series_watched", "series_completed_share", "creator_watched"},
+        "series_and_creators": {
+            "is_next_episode",
+            "episodes_ahead",
+            "is_out_of_turn",
+            "series_watched",
+            "series_completed_share",
+            "creator_watched",
+        },
         "tiredness": {"genre_share_5", "genre_share_20"},
         "user": {feature.name for feature in USER_DENSE},
         "item": {feature.name for feature in ITEM_DENSE},
