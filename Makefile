@@ -132,7 +132,7 @@ bench-audit: setup ## The full audit of 200,000 users x 200 titles: seconds and 
 	@$(BIN)/python tests/benchmarks/audit.py
 
 bench-audit-power: setup ## How often an audit finds a planted loss, and how often it errs where there is none
-	@$(BIN)/python tests/benchmarks/audit_power.py
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/audit_power.py
 
 clean: ## Remove what was built and written: work/, caches, not .venv
 	rm -rf work .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,6 +1,6 @@
 """How small a loss an audit finds, and how often it finds one where there is none.
 
-    make bench-audit-power                                        200 trials each, 200,000 users; some 15 minutes
+    make bench-audit-power                                        200 trials each, 200,000 users; some 6 minutes
     python tests/benchmarks/audit_power.py --trials 20            a tenth of it
 
 A simulated service (`simulated_lists`: real events, real lists of ALS of two nights in a row) gives the metrics of each

@@ -98,8 +98,7 @@ def endpoint(home):
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine: sudo apt-get install chromium")
+    assert CHROMIUM is not None, "there is no Chromium on this machine: infra/install-browser installs it"
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
