@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -198,12 +197,22 @@ def _is_repeated(positions: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _cohort_lists(cohorts: Cohorts, users: pa.Table, retrieval: Retrieval, day: date) -> CohortColumns:
-    seen: dict[tuple[Any, Any, Any], int] = {}
-    columns = (users.column(name).to_pylist() for name in ("age_band", "city", "onboarding_genres"))
-    for row, (age_band, city, genres) in enumerate(zip(*columns, strict=True)):
-        seen.setdefault((age_band, city, genres[0] if genres else None), row)
-    keys = sorted(seen, key=lambda key: tuple("" if part is None else str(part) for part in key))
-    members = users.take(pa.array([seen[key] for key in keys], pa.int64()))
+    """A list for each cohort that there is a user of, and for the wider ones: who signs up may not say all three."""
+    columns = [users.column(name).to_pylist() for name in ("age_band", "city", "onboarding_genres")]
+    seen = {(age_band, city, genres[0] if genres else None) for age_band, city, genres in zip(*columns, strict=True)}
+    wider = {
+        (age_band if said & 1 else None, city if said & 2 else None, genre if said & 4 else None)
+        for age_band, city, genre in seen
+        for said in range(8)
+    }
+    keys = sorted(wider, key=lambda key: tuple("" if part is None else str(part) for part in key))
+    members = pa.table(
+        {
+            "age_band": pa.array([age_band for age_band, _, _ in keys], pa.string()),
+            "city": pa.array([city for _, city, _ in keys], pa.string()),
+            "onboarding_genres": pa.array([[genre] if genre else [] for _, _, genre in keys], pa.list_(pa.string())),
+        }
+    )
     nobody = np.arange(len(keys))
     found = cohort_lists(
         cohorts.vectors_of(members),

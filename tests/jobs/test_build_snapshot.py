@@ -1,5 +1,6 @@
 """From a lake and a champion to a snapshot that the endpoint reads, and finds by its run."""
 
+import itertools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,7 +86,14 @@ def test_the_snapshot_of_a_run_is_found_by_it_and_says_what_the_lake_does(lake: 
     assert len(snapshot.titles) == small_models.ITEMS
     assert set(snapshot.neighbours) == set(range(1, 61))
     assert unpack(snapshot.trending).item_ids[0] == 1
-    assert len(snapshot.cohorts) == 2
+    said_by = {(None, None, None)}
+    for user in small_models.users().to_pylist():
+        genre = (user["onboarding_genres"] or [None])[0]
+        for ages, cities, genres in itertools.product(
+            *({None, value} for value in (user["age_band"], user["city"], genre))
+        ):
+            said_by.add((ages, cities, genres))
+    assert set(snapshot.cohorts) == said_by, "whoever says less than all three is of a wider cohort"
     # What carries most of the plays is known well enough.
     assert 1 not in snapshot.explorable.weights
     weights = snapshot.explorable.weights
