@@ -171,3 +171,22 @@ DEMO_POLICY = AuditPolicy(
     least_users=20,
     planted_loss=1.0,
 )
+
+# For a demo that judges some fifty users, as MovieLens 100K has in its last weeks: nothing can be found among so
+# few but a group that gets nothing at all.
+FEW_USERS_POLICY = AuditPolicy(
+    name="demo, few users",
+    is_demo=True,
+    attributes=(
+        AuditedAttribute("activity_tier", True, ("light", "heavy"), (0, 80), 0.25),
+        AuditedAttribute("gender", floor=0.5, may_be_absent=True),
+    ),
+    metrics=(AuditedMetric("ndcg_at_20", has_floor=True, kept_margin=0.5),),
+    exposures=(AuditedExposure("creator_tier", 0.1),),
+    head_share_limit=1.0,
+    found_beyond_margin=0.9,
+    found_below_floor=0.9,
+    privacy_floor=5,
+    least_users=10,
+    planted_loss=1.0,
+)

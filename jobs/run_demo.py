@@ -25,10 +25,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow.compute as pc
 
+from feature_defs.audit_policy import FEW_USERS_POLICY
 from feature_defs.events import EVENTS
 from feature_defs.interactions import COMPLETE_SHARE
 from feature_defs.record import EVALUATIONS
 from pipelines import airflow_runs
+from pipelines.audit.policy_file import policy_to_json
 from pipelines.audit.records import records
 from pipelines.catalogue import read_catalogue, read_names
 from pipelines.command_line import run, say, say_result
@@ -144,6 +146,10 @@ def _run(source: str, data: Path | None, started: float) -> dict[str, Any]:
         "MARQUEE_SPARK_OPTIONS": json.dumps(_SHORT_JOBS if find_library("blas") else {}),
     }
     steps: dict[str, float] = defaultdict(float)
+    if source == "movielens" and not settings.audit_policy:
+        few_users = home / "audit_policy.json"
+        few_users.write_text(policy_to_json(FEW_USERS_POLICY) + "\n", encoding="utf-8")
+        environment["MARQUEE_AUDIT_POLICY"] = str(few_users)
 
     # Airflow takes half a minute to start, mostly on one core: the past is loaded meanwhile.
     with ThreadPoolExecutor(1) as beside:

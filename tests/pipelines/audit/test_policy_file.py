@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from feature_defs.audit_policy import DEMO_POLICY, POLICY, AuditPolicy
+from feature_defs.audit_policy import DEMO_POLICY, FEW_USERS_POLICY, POLICY, AuditPolicy
 from pipelines.audit.policy_file import policy_from_json, policy_to_json, read_policy
 from pipelines.errors import UsageError
 
 
-@pytest.mark.parametrize("policy", [POLICY, DEMO_POLICY], ids=lambda policy: policy.name)
+@pytest.mark.parametrize("policy", [POLICY, DEMO_POLICY, FEW_USERS_POLICY], ids=lambda policy: policy.name)
 def test_a_policy_is_read_as_it_was_written(policy: AuditPolicy, tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_text(policy_to_json(policy))
