@@ -263,10 +263,10 @@ def _paths(users: int, count: int = 20_000) -> list[str]:
 
 
 def _warm(port: int, users: int) -> None:
-    """Everybody once, so that what the hot copy lacks is copied."""
+    """Everybody, more than once, so that what the hot copy lacks is copied: so it is after an hour of a real day."""
     paths = [f"/v1/recommendations/{user_id}?k={ITEMS}" for user_id in range(1, users + 1)]
     for start in range(0, users, 2000):
-        _load(kind="closed", port=port, paths=paths[start : start + 2000], connections=8, seconds=1.5)
+        _load(kind="closed", port=port, paths=paths[start : start + 2000], connections=8, seconds=5)
 
 
 def _load(**asked: object) -> dict:
