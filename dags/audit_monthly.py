@@ -35,7 +35,7 @@ from datetime import timedelta
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
 from airflow.sdk.exceptions import AirflowFailException
-from job import RUNS, TRAINING, job
+from job import RUNS, TRAINING, day_form, job
 
 # The interval ends on the day on which the run starts; its last complete day is the day before.
 DAY = (
@@ -67,13 +67,7 @@ with DAG(
     **RUNS,
     tags=["audit", "monthly"],
     params={
-        "day": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Day",
-            description="The last day to audit (2026-01-31). Empty: the last complete day.",
-        ),
+        **day_form("The last day to audit (2026-01-31). Empty: the last complete day."),
         "days": Param(30, type="integer", minimum=1, maximum=92, description="How many days, that one included."),
     },
 ) as dag:

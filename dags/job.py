@@ -49,6 +49,11 @@ ON_GPU = frozenset({"train_towers", "train_ranker"})
 TRAINING = timedelta(hours=4)
 
 
+def day_form(description: str) -> dict[str, Param]:
+    """What the form of a DAG says of the day it is for; `description` says what an empty one means."""
+    return {"day": Param(None, type=["null", "string"], format="date", title="Day", description=description)}
+
+
 def learning_form() -> dict[str, Param]:
     """What the form of a DAG says of how models learn."""
     return {

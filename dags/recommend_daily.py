@@ -42,7 +42,7 @@ refused unless it also says `"allow_older": true`. Days that have been run are l
 """
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
-from job import LEARNING, RUNS, TRAINING, job, job_for_each, learning_form, shards_of_run
+from job import LEARNING, RUNS, TRAINING, day_form, job, job_for_each, learning_form, shards_of_run
 
 # A run without a logical date has no data interval; it takes the day before the one it is started on.
 DAY = "--day {{ params.day or (dag_run.data_interval_start or dag_run.run_after - macros.timedelta(days=1)) | ds }}"
@@ -64,13 +64,7 @@ with DAG(
     **RUNS,
     tags=["recommendations", "daily"],
     params={
-        "day": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Day",
-            description="The day to run (2026-01-31). Empty: the last complete day. Leave it empty in a back-fill.",
-        ),
+        **day_form("The day to run (2026-01-31). Empty: the last complete day. Leave it empty in a back-fill."),
         "truth_days": Param(
             1, type="integer", minimum=1, maximum=28, description="Newest days held out, to judge the models on."
         ),

@@ -23,7 +23,7 @@ repository's folder: it does the same there.
 """
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
-from job import LEARNING, RUNS, TRAINING, job, learning_form
+from job import LEARNING, RUNS, TRAINING, day_form, job, learning_form
 
 # The interval ends on the Sunday on which the run starts; its last complete day is the day before.
 DAY = (
@@ -41,13 +41,7 @@ with DAG(
     **RUNS,
     tags=["recommendations", "weekly"],
     params={
-        "day": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Day",
-            description="The last day to learn from (2026-01-31). Empty: the last complete day.",
-        ),
+        **day_form("The last day to learn from (2026-01-31). Empty: the last complete day."),
         "truth_days": Param(7, type="integer", minimum=1, maximum=28, description="Days of labels to learn from."),
         **learning_form(),
     },

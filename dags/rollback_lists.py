@@ -28,7 +28,7 @@ recorded, clear the task: it moves nothing and records.
 """
 
 from airflow.sdk import DAG, Param
-from job import RUNS, job
+from job import RUNS, day_form, job
 
 with DAG(
     "rollback_lists",
@@ -45,13 +45,7 @@ with DAG(
             title="Run id",
             description="The run to serve (20260131-0123456789ab). Leave it empty to name a day.",
         ),
-        "day": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Day",
-            description="Instead of a run: the newest run of this day (2026-01-31) that is kept.",
-        ),
+        **day_form("Instead of a run: the newest run of this day (2026-01-31) that is kept."),
         "by": Param(
             None, type=["null", "string"], minLength=1, title="Who", description="Your name: it is kept in the record."
         ),

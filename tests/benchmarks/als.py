@@ -15,13 +15,11 @@ said beside. The last line is one JSON object.
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import numba
@@ -29,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from implicit.cpu.als import AlternatingLeastSquares
+from machine import processor, versions
 from pyspark.sql import SparkSession
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
@@ -196,16 +195,9 @@ def main() -> None:
     told["sizes"] = {"users": given.users, "titles": given.titles, "interactions": len(rows[0])}
     told["configuration"] = vars(configuration)
     told["seed"] = given.seed
-    told["machine"] = {"cores": len(os.sched_getaffinity(0)), "cpu": _cpu()}
-    told["versions"] = {name: version(name) for name in ("numpy", "numba", "pyspark", "implicit", "pyarrow")}
-    told["versions"]["python"] = platform.python_version()
+    told["machine"] = {"cores": len(os.sched_getaffinity(0)), "cpu": processor()}
+    told["versions"] = versions("numpy", "numba", "pyspark", "implicit", "pyarrow")
     print(json.dumps(told))
-
-
-def _cpu() -> str:
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import ctypes
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -31,8 +30,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from importlib.metadata import version
 from pathlib import Path
+
+from machine import processor, versions
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "dags" / "recorded" / "recommend_daily.txt"
@@ -291,8 +291,8 @@ def _result(days: Sequence[Day], learning: str) -> dict[str, object]:
         "shards": first.shards,
         "learning": learning,
         "loop_seconds_of_20_million": round(loop_seconds() * 20_000_000 / LOOP, 2),
-        "machine": {"cores": CORES, "cpu": _processor()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+        "machine": {"cores": CORES, "cpu": processor()},
+        "versions": versions(*VERSIONS),
     }
     if len(days) > 1:
         other = days[1]
@@ -324,11 +324,6 @@ def _as_json(parts: dict[str, dict[str, Measured]]) -> dict[str, dict[str, dict[
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_blocks * 512 for file in files if file.is_file())
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 @contextmanager

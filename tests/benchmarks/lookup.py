@@ -13,7 +13,6 @@ its own and is measured against a server that only repeats one answer. The last 
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -24,11 +23,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import lookup_world
 import redis
+from machine import processor, versions
 
 ROOT = Path(__file__).parents[2]
 BESIDE = Path(__file__).parent
@@ -41,6 +40,7 @@ from pipelines.local_servers import free_port, stop_servers  # noqa: E402
 from pipelines.stores.open import open_store  # noqa: E402
 from pipelines.stores.places import Places  # noqa: E402
 
+VERSIONS = ("starlette", "granian", "msgspec", "redis", "hiredis", "cassandra-driver", "lmdb", "numpy", "uvloop")
 CONNECTIONS = 32
 ITEMS = 20
 KEY = "a key of the benchmark, and of nothing else"
@@ -86,7 +86,7 @@ def main() -> None:
             with open_store(embedded) as store:
                 lookup_world.publish(store, given.users)
             told["embedded"] = _other(embedded, home, given)
-        print(json.dumps(told | {"versions": _versions(), "machine": _machine()}))
+        print(json.dumps(told | {"versions": versions(*VERSIONS), "machine": _machine()}))
 
 
 def _servers(folder: Path, users: int, stack: ExitStack) -> tuple[Places, int]:
@@ -328,15 +328,8 @@ def _rss_mb(pid: int) -> float:
     raise LookupError(pid)
 
 
-def _versions() -> dict[str, str]:
-    names = ("starlette", "granian", "msgspec", "redis", "hiredis", "cassandra-driver", "lmdb", "numpy", "uvloop")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
 def _machine() -> dict[str, object]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return {"cores": os.cpu_count(), "processor": model, "load_average": round(os.getloadavg()[0], 2)}
+    return {"cores": os.cpu_count(), "processor": processor(), "load_average": round(os.getloadavg()[0], 2)}
 
 
 def _say(line: str) -> None:

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 
 
 def versions(*names: str) -> dict[str, str]:
@@ -16,7 +15,9 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def machine() -> dict[str, object]:
-    """Cores, threads and the processor."""
+    """Cores, threads of torch, whether there is a GPU, and the processor."""
+    import torch  # not every benchmark has it in its process
+
     return {
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -34,6 +35,8 @@ def processor() -> str:
 
 def matmul_rate(size: int = 1024, seconds: float = 1.0) -> float:
     """Operations a second of one large product of float32, the best of what is seen in so many seconds."""
+    import torch
+
     a, b = torch.randn(size, size), torch.randn(size, size)
     best, started = np.inf, time.perf_counter()
     while time.perf_counter() - started < seconds:

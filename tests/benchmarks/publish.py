@@ -13,7 +13,6 @@ beside. Peak memory is that of one job for all users. The last line is one JSON 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,10 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
+from machine import versions
 from made_lists import DAY, make_lists, open_run, planned_run
 from publishing import settings_of
 
@@ -41,6 +40,7 @@ from pipelines.stores.open import open_store
 from pipelines.stores.places import Places
 
 ROOT = Path(__file__).parents[2]
+VERSIONS = ("redis", "cassandra-driver", "pyarrow", "deltalake", "numpy")
 SHARDS = 2
 SETS_A_TURN = 500
 EXPIRY_SECONDS = 14 * 86_400
@@ -87,7 +87,7 @@ def main() -> None:
         if "redis" in places:
             for users in given.memory_users:
                 told[f"peak_mb_{users // 1000}k"] = _peak_mb(places["redis"], folder / f"memory-{users}", users)
-        print(json.dumps({**told, **_versions()}))
+        print(json.dumps({**told, **versions(*VERSIONS), "cores": os.cpu_count()}))
 
 
 def _places(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[str, Places]:
@@ -283,11 +283,6 @@ def _stages(folder: Path, users: int = 10_000) -> dict[str, object]:
             times.append(time.process_time() - started)
         found[name] = round(min(times) / users * 1e6, 2)
     return {"microseconds_a_list": found}
-
-
-def _versions() -> dict[str, object]:
-    names = ("redis", "cassandra-driver", "pyarrow", "deltalake", "numpy")
-    return {"python": platform.python_version(), "cores": os.cpu_count(), **{name: version(name) for name in names}}
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ stands beside ours as the peer. The last line is one JSON object.
 
 import argparse
 import json
-import platform
 import sys
 from pathlib import Path
 
-import implicit
 import numpy as np
-import pyspark
 import retrievers
+from machine import versions
 from plays import Plays, read_plays
 from retrieval import protocol_b
 
@@ -96,11 +94,7 @@ def main() -> None:
             "protocol_b": {"ml-100k": protocol_b(small, fits, "test"), "ml-1m": protocol_b(large, fits, "test")},
             "protocol_a": {"ml-100k": protocol_a(spark, small)},
             "als": retrievers.ALS.__dict__,
-            "versions": {
-                "python": platform.python_version(),
-                "pyspark": pyspark.__version__,
-                "implicit": implicit.__version__,
-            },
+            "versions": versions("pyspark", "implicit"),
         }
     print(json.dumps(result))
 

@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ import numpy as np
 import retrievers
 import sasrec
 import torch
+from machine import matmul_rate, versions
 from plays import Plays, read_plays
 
 from pipelines.histories import Histories
@@ -45,17 +45,6 @@ def seeded_plays(users: int, items: int, seed: int = 1) -> Plays:
     ]
     owners = np.repeat(np.arange(users), [len(row) for row in rows])
     return Plays(owners, np.concatenate(rows), np.ones(len(owners), np.float32))
-
-
-def matmul_rate(size: int = 1024, seconds: float = 1.0) -> float:
-    """Operations a second of one large product of float32, the best of what is seen in so many seconds."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    best, started = np.inf, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        begun = time.perf_counter()
-        torch.mm(a, b)
-        best = min(best, time.perf_counter() - begun)
-    return 2 * size**3 / best
 
 
 class Ours:
@@ -166,7 +155,7 @@ def main() -> None:
         "items": len(items),
         "data": str(asked.data or "seeded"),
         "seed": 1,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": versions("torch"),
         "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()},
     }
     print(json.dumps(result))

@@ -53,7 +53,7 @@ def made_by(publishing: Publishing, model_set: str) -> Run:
     return opened
 
 
-def refused(publishing: Publishing, sentence: str, go: Callable[[], None] | None = None) -> None:
+def assert_refused(publishing: Publishing, sentence: str, go: Callable[[], None] | None = None) -> None:
     """Publish today, or do this, and see that it is refused and what is live stays live."""
     before = publishing.live()
     with pytest.raises(RefusedError) as error:
@@ -76,13 +76,15 @@ def test_lists_of_a_promoted_set_go_live_and_the_promotion_is_named(
 def test_lists_of_a_set_that_was_never_promoted_are_not_published(publishing: Publishing, yesterday: Run) -> None:
     stranger = DigestedFiles(str(publishing.home / "models")).save({"set.txt": b"never judged"})
     today = made_by(publishing, stranger)
-    refused(publishing, f"were made by the model set {stranger}, which the signed record does not promote")
+    assert_refused(publishing, f"were made by the model set {stranger}, which the signed record does not promote")
     # Nor can a person make them live, had they been committed.
     with publishing.store() as store:
         assert store.manifest(today.run_id) is None
         store.put_trending(today.run_id, today.attempt, b"trending")
         store.commit_manifest(today.run_id, today.attempt, {"lists": USERS_COUNT, "model_set": stranger})
-    refused(publishing, "does not promote", partial(rollback_lists.main, day=DAY, by="Ada", reason="a broken night"))
+    assert_refused(
+        publishing, "does not promote", partial(rollback_lists.main, day=DAY, by="Ada", reason="a broken night")
+    )
     ended = publishing.run("publish_recommendations", "--day", DAY)
     assert ended.returncode == 77
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
@@ -95,7 +97,8 @@ def test_lists_that_were_made_before_their_set_was_promoted_are_not_published(
     files = {"set.txt": b"promoted later"}
     made_by(publishing, DigestedFiles(str(publishing.home / "models")).save(files))
     plant_promotion(publishing.home, DAY, files)
-    refused(publishing, "before it was promoted")
+    assert_refused(publishing, "before it was promoted")
+    publishing.assert_serves(yesterday)
 
 
 def test_a_set_that_was_swapped_after_it_passed_is_refused(publishing: Publishing, yesterday: Run) -> None:
@@ -104,11 +107,11 @@ def test_a_set_that_was_swapped_after_it_passed_is_refused(publishing: Publishin
     model_set = records(publishing.lake)[-1].content["model_set"]
     folder = publishing.home / "models" / model_set
     (folder / "set.txt").write_text("swapped")
-    refused(publishing, "is no longer the one that passed: set.txt of model set")
+    assert_refused(publishing, "is no longer the one that passed: set.txt of model set")
     # With a manifest that fits the files, the folder has another name than it should.
     other = DigestedFiles(str(publishing.home / "models")).save({"set.txt": b"swapped"})
     shutil.copy(publishing.home / "models" / other / "manifest.json", folder)
-    refused(publishing, "is no longer the one that passed: the manifest of model set")
+    assert_refused(publishing, "is no longer the one that passed: the manifest of model set")
     publishing.assert_serves(yesterday)
 
 
@@ -116,7 +119,8 @@ def test_a_refusal_is_no_promotion(publishing: Publishing, yesterday: Run) -> No
     model_set = DigestedFiles(str(publishing.home / "models")).save({"set.txt": b"refused"})
     add(publishing.home, "promotion", {"model_set": model_set, "is_promoted": False}, YESTERDAY)
     made_by(publishing, model_set)
-    refused(publishing, "does not promote")
+    assert_refused(publishing, "does not promote")
+    publishing.assert_serves(yesterday)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,7 @@ def test_an_entry_that_was_tampered_with_does_not_stop_the_champions_lists_unles
         publish.main(DAY)
         publishing.assert_serves(today)
     else:
-        refused(publishing, "does not promote")
+        assert_refused(publishing, "does not promote")
         publishing.assert_serves(yesterday)
 
 
