@@ -35,13 +35,9 @@ from datetime import timedelta
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
 from airflow.sdk.exceptions import AirflowFailException
-from job import RUNS, TRAINING, day_form, job
+from job import LAST_DAY, RUNS, TRAINING, day_form, job
 
-# The interval ends on the day on which the run starts; its last complete day is the day before.
-DAY = (
-    "--day {{ params.day or ((dag_run.data_interval_end or dag_run.run_after) - macros.timedelta(days=1)) | ds }} "
-    "--days {{ params.days | quote }}"
-)
+DAYS = LAST_DAY + " --days {{ params.days | quote }}"
 ON_DEMAND = "{{ ' --on-demand' if dag_run.run_type == 'manual' }}"
 ANSWER_WITHIN = timedelta(days=7)
 
@@ -72,7 +68,7 @@ with DAG(
     },
 ) as dag:
     # The days as served, and the champion: findings into the record, a page for people.
-    audit_month = job("audit_month", DAY + ON_DEMAND, output_processor=audit_of, execution_timeout=TRAINING)
+    audit_month = job("audit_month", DAYS + ON_DEMAND, output_processor=audit_of, execution_timeout=TRAINING)
 
     # A person reads the page and answers; silence is a rejection. Not an ApprovalOperator: rejected, that one skips
     # what follows and hands on no answer (Airflow 3.3), and who rejected is to be recorded.

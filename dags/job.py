@@ -49,6 +49,12 @@ ON_GPU = frozenset({"train_towers", "train_ranker"})
 TRAINING = timedelta(hours=4)
 
 
+# The last complete day of an interval that ends on the day on which its run starts.
+LAST_DAY = (
+    "--day {{ params.day or ((dag_run.data_interval_end or dag_run.run_after) - macros.timedelta(days=1)) | ds }}"
+)
+
+
 def day_form(description: str) -> dict[str, Param]:
     """What the form of a DAG says of the day it is for; `description` says what an empty one means."""
     return {"day": Param(None, type=["null", "string"], format="date", title="Day", description=description)}

@@ -23,14 +23,9 @@ repository's folder: it does the same there.
 """
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
-from job import LEARNING, RUNS, TRAINING, day_form, job, learning_form
+from job import LAST_DAY, LEARNING, RUNS, TRAINING, day_form, job, learning_form
 
-# The interval ends on the Sunday on which the run starts; its last complete day is the day before.
-DAY = (
-    "--day {{ params.day or "
-    "((dag_run.data_interval_end or dag_run.run_after) - macros.timedelta(days=1)) | ds }} --cadence weekly"
-)
-TRAIN_DAY = DAY.removesuffix(" --cadence weekly")
+DAY = LAST_DAY + " --cadence weekly"
 
 with DAG(
     "retrain_weekly",
@@ -67,7 +62,7 @@ with DAG(
     assemble_models = job("assemble_models", DAY)
 
     # What users made of what they were shown in the week.
-    train_ranker = job("train_ranker", TRAIN_DAY, execution_timeout=TRAINING)
+    train_ranker = job("train_ranker", LAST_DAY, execution_timeout=TRAINING)
 
     chain(open_run, embed_items, train_towers, assemble_models, train_ranker)
     chain(open_run, train_als, assemble_models)

@@ -49,11 +49,11 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
         catalogue = read_catalogue(lake, day)
         text = read_text_vectors(lake, catalogue, this_run.configuration.text_encoder, day)
         users, opted_out = read_users(lake, day), read_opted_out(lake, day)
-        ranker = None
+        carry = None
         found = newest_step(lake, "train_ranker", learned_until) if cadence == "daily" else None
         if found is not None:
             say(f"the ranker of {found['run_day']} ranks")
-            ranker = carried(
+            carry = carried(
                 Known(lake, day, catalogue, users, opted_out),
                 models,
                 Ranker.from_files(models.load(str(found["writes"]["model"]))),
@@ -73,7 +73,7 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
             index=build(vectors),
             neighbours=item_item_neighbours(histories, catalogue),
             cohorts=cohort_vectors(als.encode(histories), aligned(users, "user_id", histories.user_ids), is_warm),
-            ranker=ranker.ranker if ranker else None,
+            ranker=carry.ranker if carry else None,
             text_encoder=this_run.configuration.text_encoder,
             learned_until=learned_until,
         )
@@ -84,7 +84,7 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
             "model_set": digest,
             "learned_until": str(learned_until),
             "ranker_of": str(found["run_day"]) if found else None,
-            "recalibration": _described(ranker) if ranker else None,
+            "recalibration": _described(carry) if carry else None,
         }
 
 

@@ -27,17 +27,18 @@ import pyarrow.compute as pc
 
 from feature_defs.audit_policy import FEW_USERS_POLICY
 from feature_defs.events import EVENTS
-from feature_defs.interactions import COMPLETE_SHARE
 from feature_defs.record import EVALUATIONS
 from pipelines import airflow_runs
+from pipelines.audit.in_force import OWN_AUDITS
 from pipelines.audit.policy_file import policy_to_json
 from pipelines.audit.records import records
-from pipelines.catalogue import read_catalogue, read_names
+from pipelines.catalogue import read_names
 from pipelines.command_line import run, say, say_result
 from pipelines.demo_pages import models_of, quality_table, steps_table, user_page
 from pipelines.errors import DataError, UnavailableError, UsageError
 from pipelines.evaluation.bootstrap import interval
-from pipelines.evaluation.comparison import CANDIDATES, new_to_each, per_user
+from pipelines.evaluation.comparison import CANDIDATES, per_user
+from pipelines.evaluation.held_out import read_held_out
 from pipelines.histories import read_histories, read_opted_out
 from pipelines.knowledge import read_users
 from pipelines.lake import Lake
@@ -54,7 +55,6 @@ from pipelines.warehouse.open import open_warehouse
 _DAG = "recommend_daily"
 _WEEKLY = "retrain_weekly"
 _NIGHTS = 3
-_AUDITS = frozenset({"genesis", "challenger"})
 _STORES = (frozenset({"embedded"}), frozenset({"cassandra"}), frozenset({"cassandra", "redis"}))
 # The simulated service: large enough to tell models apart, small enough for a laptop.
 _USERS, _TITLES, _DAYS, _SEED = 4000, 1600, 45, 1
@@ -281,7 +281,7 @@ def _watch(airflow: airflow_runs.LocalAirflow, dag: str, runs: dict[str, date], 
 
 def _audited(lake: Lake, audits: Path) -> str:
     """What the nights' audits said, in one line."""
-    told = [f"{one.audit_id} {one.content['verdict']}" for one in records(lake) if one.moment in _AUDITS]
+    told = [f"{one.audit_id} {one.content['verdict']}" for one in records(lake) if one.moment in OWN_AUDITS]
     return (
         "Audited each night, under a policy and with a key for demonstrations, which the record says: "
         f"{', '.join(told)}; the pages are in {_shown(audits)}"
@@ -344,18 +344,14 @@ def _evaluations(lake: Lake, day: date) -> list[dict[str, Any]]:
 
 def _oracle(lake: Lake, day: date) -> list[dict[str, Any]]:
     """What the best possible lists reach, judged as the models were."""
-    learned_until = day - timedelta(days=1)
-    opted_out = read_opted_out(lake, day)
-    histories = read_histories(lake, learned_until, opted_out=opted_out)
-    truth = new_to_each(read_histories(lake, day, first_day=day, opted_out=opted_out), histories, COMPLETE_SHARE)
-    catalogue = read_catalogue(lake, day)
+    held_out = read_held_out(lake, day, 1)
     world = make_world(WorldConfiguration(_USERS, _TITLES, _DAYS, seed=_SEED))
-    known = histories.of(truth.user_ids)
-    lists = oracle_ranking(world, state_before(world, day), day, known, catalogue.eligible, CANDIDATES)
+    eligible = held_out.catalogue.eligible
+    lists = oracle_ranking(world, state_before(world, day), day, held_out.known, eligible, CANDIDATES)
     return [
         {"role": "oracle", "against": "challenger", "segment": "all", "metric": metric, "user_count": len(values)}
         | dict(zip(("value", "low", "high"), astuple(interval(values)), strict=True))
-        for metric, values in per_user(lists, truth).items()
+        for metric, values in per_user(lists, held_out.truth).items()
     ]
 
 

@@ -18,7 +18,7 @@ from pipelines.audit.entry import AuditRecord, Moment
 
 IN_FORCE_DAYS = 35
 _FULL = frozenset({"genesis", "monthly", "on_demand"})
-_OWN = frozenset({"genesis", "challenger"})
+OWN_AUDITS = frozenset({"genesis", "challenger"})
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ def audit_for_promotion(
         fingerprint: of the run's configuration (`pipelines.audit.fingerprint`).
         today: the day whose night this is.
     """
-    tried = [record for record in records if record.moment in _OWN and record.content.get("model_set") == challenger]
+    tried = [
+        record for record in records if record.moment in OWN_AUDITS and record.content.get("model_set") == challenger
+    ]
     own, own_reasons = _own(tried, challenger, policy_digest, fingerprint)
     full, full_reasons = _full(records, policy_digest, fingerprint, today)
     return Grounds(own, full, len(tried), (*own_reasons, *full_reasons))

@@ -174,12 +174,10 @@ class DuckDBWarehouse:
             raise DataError(f"{table.name}: {named} is there more than once; nothing was loaded")
         return count
 
-    def take_up(
-        self, segment: str, answers: pa.Table, events: pa.Table, preferences: pa.Table | None = None
-    ) -> TakenUp | None:
+    def take_up(self, segment: str, answers: pa.Table, events: pa.Table, preferences: pa.Table) -> TakenUp | None:
         """See `LoadableWarehouse.take_up`."""
         with self._transaction():
-            is_said = preferences is not None and preferences.num_rows > 0
+            is_said = preferences.num_rows > 0
             for table in (ANSWERS, EVENTS, *([PREFERENCES] if is_said else [])):
                 self._execute(f"CREATE TABLE IF NOT EXISTS {_quote(table.name)} ({_columns_of(table)})")
                 missing = [name for name in table.names if name not in self._types(table)]

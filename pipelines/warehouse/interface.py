@@ -77,9 +77,7 @@ class LoadableWarehouse(Warehouse, Protocol):
             DataError: if a key is there twice; whatever an iterator of batches raises is passed on.
         """
 
-    def take_up(
-        self, segment: str, answers: pa.Table, events: pa.Table, preferences: pa.Table | None = None
-    ) -> TakenUp | None:
+    def take_up(self, segment: str, answers: pa.Table, events: pa.Table, preferences: pa.Table) -> TakenUp | None:
         """Add one segment of the spool, exactly once; None if its name was taken up before, and nothing is changed.
 
         The name of the segment and its rows are one transaction. Run, slot and propensity of an event come from the
@@ -90,7 +88,7 @@ class LoadableWarehouse(Warehouse, Protocol):
             segment: the name of the segment, unique over all machines.
             answers: rows as `feature_defs.events.ANSWERS` declares them.
             events: rows as `feature_defs.events.EVENTS` declares them; their run, slot and propensity are not read.
-            preferences: rows as `feature_defs.users.PREFERENCES` declares them, if there are any.
+            preferences: rows as `feature_defs.users.PREFERENCES` declares them.
 
         Raises:
             DataError: if a table of the warehouse lacks a declared column; names it.

@@ -174,9 +174,7 @@ class SnowflakeWarehouse:
             named = ", ".join(f"{name} {value}" for name, value in zip(table.key, repeated[0], strict=True))
             raise DataError(f"{table.name}: {named} is there more than once; nothing was loaded")
 
-    def take_up(
-        self, segment: str, answers: pa.Table, events: pa.Table, preferences: pa.Table | None = None
-    ) -> TakenUp | None:
+    def take_up(self, segment: str, answers: pa.Table, events: pa.Table, preferences: pa.Table) -> TakenUp | None:
         """See `LoadableWarehouse.take_up`."""
         # Everything that is DDL comes first: Snowflake commits the transaction in which it finds any.
         self._rows(f"CREATE TABLE IF NOT EXISTS {joining.SEGMENTS} (segment VARCHAR, taken_up_at TIMESTAMP_LTZ)")
@@ -184,7 +182,7 @@ class SnowflakeWarehouse:
             f"INSERT INTO {joining.SEGMENTS} SELECT '', CURRENT_TIMESTAMP() "
             f"WHERE NOT EXISTS (SELECT 1 FROM {joining.SEGMENTS} WHERE segment = '')"
         )
-        is_said = preferences is not None and preferences.num_rows > 0
+        is_said = preferences.num_rows > 0
         for table in (ANSWERS, EVENTS, *([PREFERENCES] if is_said else [])):
             self._make(table)
         with self._staging() as places:
@@ -192,7 +190,7 @@ class SnowflakeWarehouse:
                 "new_answers": self._stage(places, ANSWERS, answers.to_batches()),
                 "new_events": self._stage(places, EVENTS, events.to_batches()),
             }
-            if preferences is not None and is_said:
+            if is_said:
                 relations["new_preferences"] = self._stage(places, PREFERENCES, preferences.to_batches())
             with self._transaction():
                 # No key is enforced here, but an update locks: of two loads at once, one waits at this line.

@@ -2,11 +2,21 @@
 
 import os
 import platform
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+
+# A process begins with the peak memory of the one it was forked from: a small one stands between, and says the peak.
+MEASURED = """
+import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:])
+_, status, used = os.wait4(process.pid, 0)
+print(json.dumps({"peak_mb": used.ru_maxrss / 1024}), flush=True)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 def versions(*names: str) -> dict[str, str]:
@@ -15,15 +25,11 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def machine() -> dict[str, object]:
-    """Cores, threads of torch, whether there is a GPU, and the processor."""
-    import torch  # not every benchmark has it in its process
-
-    return {
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.is_available(),
-        "processor": processor(),
-    }
+    """Cores that may be used and the processor; where torch is there, its threads and whether there is a GPU."""
+    told: dict[str, object] = {"cores": len(os.sched_getaffinity(0)), "processor": processor()}
+    if torch := sys.modules.get("torch"):
+        told |= {"threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()}
+    return told
 
 
 def processor() -> str:
@@ -35,7 +41,7 @@ def processor() -> str:
 
 def matmul_rate(size: int = 1024, seconds: float = 1.0) -> float:
     """Operations a second of one large product of float32, the best of what is seen in so many seconds."""
-    import torch
+    import torch  # not every benchmark has it in its process
 
     a, b = torch.randn(size, size), torch.randn(size, size)
     best, started = np.inf, time.perf_counter()

@@ -5,20 +5,24 @@ nightly pipeline (each title once, as last played, by its largest share; nobody 
 they would see at night. The oracle knows the true expectation of the day (`pipelines.simulation.truth`).
 """
 
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from plays import Plays
 from retrievers import Known, Score
+from simulated import histories_of
 
 from feature_defs.interactions import COMPLETE_SHARE
 from pipelines.catalogue import as_known, catalogue_from
 from pipelines.evaluation.comparison import new_to_each
-from pipelines.histories import Histories, histories_from
+from pipelines.histories import Histories
 from pipelines.simulation.configuration import WorldConfiguration
 from pipelines.simulation.events import event_days
 from pipelines.simulation.tables import item_rows, user_rows
@@ -53,7 +57,7 @@ def next_day(configuration: WorldConfiguration) -> NextDay:
     log = pl.from_arrow(pa.Table.from_batches(event_days(world)).select(_COLUMNS))
     log = log.filter((pl.col("kind") == "play") & pl.col("user_id").is_in(users.column("user_id").to_pylist()))
     is_known = pl.col("received_at").dt.date() < day
-    before, later = _histories(log.filter(is_known)), _histories(log.filter(~is_known))
+    before, later = histories_of(log.filter(is_known)), histories_of(log.filter(~is_known))
     truth = new_to_each(later, before, COMPLETE_SHARE)
     catalogue = as_known(catalogue_from(items, day), day - timedelta(days=1), day)
     text = vectors_of(pa.concat_tables(embed(items, DEFAULT_ENCODER)), catalogue.item_ids, DEFAULT_ENCODER)
@@ -65,9 +69,3 @@ def next_day(configuration: WorldConfiguration) -> NextDay:
         known=Known(catalogue, users, text),
         oracle=lambda history: (expected_watch(world, state, day, history.user_ids), catalogue.item_ids),
     )
-
-
-def _histories(plays: pl.DataFrame) -> Histories:
-    rows = plays.group_by("user_id", "item_id").agg(pl.col("watched_share").max(), pl.col("happened_at").max())
-    rows = rows.sort("user_id", "happened_at", "item_id")
-    return histories_from(rows.select("user_id", "item_id", "watched_share").to_arrow())

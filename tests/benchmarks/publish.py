@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
-from machine import versions
+from machine import MEASURED, versions
 from made_lists import DAY, make_lists, open_run, planned_run
 from publishing import settings_of
 
@@ -45,14 +45,6 @@ SHARDS = 2
 SETS_A_TURN = 500
 EXPIRY_SECONDS = 14 * 86_400
 CONCURRENCY = 256
-# A process begins with the peak memory of the one it was forked from: a small one stands between, and says the peak.
-MEASURED = """
-import json, os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:])
-_, status, used = os.wait4(process.pid, 0)
-print(json.dumps({"peak_mb": used.ru_maxrss / 1024}), flush=True)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 
 
 @dataclass(frozen=True)

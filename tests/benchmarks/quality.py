@@ -86,9 +86,9 @@ def main() -> None:
     with spark_session("bench_quality", "local[2]", "4g") as spark:
         small, large = read_plays(folder / "ml-100k"), read_plays(folder / "ml-1m")
         fits = {
-            "most_popular": retrievers.most_popular,
-            "als": lambda plays: retrievers.als(spark, plays),
-            "implicit_als": retrievers.implicit_als,
+            "most_popular": lambda plays, _: retrievers.most_popular(plays),
+            "als": lambda plays, _: retrievers.als(spark, plays),
+            "implicit_als": lambda plays, _: retrievers.implicit_als(plays),
         }
         result = {
             "protocol_b": {"ml-100k": protocol_b(small, fits, "test"), "ml-1m": protocol_b(large, fits, "test")},

@@ -22,14 +22,12 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
-import torch
 from machine import machine, matmul_rate, versions
 from numpy.typing import NDArray
 from ranker_peers import Trees, logistic_regression, plain_dlrm
@@ -51,6 +49,7 @@ from pipelines.models.ranker_configuration import RankerConfiguration
 from pipelines.models.ranker_inputs import Knowledge, RankerInputs, joined, pair_inputs, usual_context
 from pipelines.models.ranker_scoring import score
 from pipelines.models.ranker_training import train
+from pipelines.models.torch_threads import one_torch_thread
 from pipelines.simulation.configuration import WorldConfiguration
 
 CONFIGURATION = RankerConfiguration()
@@ -295,7 +294,7 @@ def scoring_rates(models: dict[str, object], block: Block, weekday: int, repeats
         **{f"{name}_inputs": lambda predict=model.predict: worth(predict(inputs)) for name, model in models.items()},
     }
     rates: dict[str, list[float]] = {name: [] for name in (*work, "matmul")}
-    with one_thread():
+    with one_torch_thread(), threadpool_limits(1):
         for turn in range(repeats + 1):
             found = {"matmul": matmul_rate()} | {name: len(inputs) / seconds_of(run) for name, run in work.items()}
             if turn:  # in the first, code is compiled and memory grows
@@ -303,18 +302,6 @@ def scoring_rates(models: dict[str, object], block: Block, weekday: int, repeats
                     rates[name].append(rate)
     print(f"scoring: {rounded(rates)}", flush=True)
     return {name: statistics.median(found) for name, found in rates.items()}
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for all arithmetic."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def seconds_of(work: Callable[[], object]) -> float:

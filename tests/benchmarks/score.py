@@ -39,7 +39,7 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import torch
-from machine import machine, versions
+from machine import MEASURED, machine, versions
 from seeded_lake import fill
 from seeded_models import DAY, SeededNight, seeded_night
 
@@ -62,14 +62,6 @@ CANDIDATES = CandidateConfiguration().count
 ROWS = 8192
 CEILING_USERS = 8192
 TURNS = 8
-# A process begins with the peak memory of the one it was forked from: a small one stands between, and says the peak.
-MEASURED = """
-import json, os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:])
-_, status, used = os.wait4(process.pid, 0)
-print(json.dumps({"peak_mb": used.ru_maxrss / 1024}), flush=True)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 
 
 def main() -> None:

@@ -16,15 +16,14 @@ from simulated import histories_of
 
 from feature_defs.audit_policy import AuditPolicy
 from feature_defs.interactions import COMPLETE_SHARE
+from pipelines.audit.demonstration import learned
 from pipelines.audit.groups import groups_of
 from pipelines.audit.subjects import Subjects, titles_of
 from pipelines.catalogue import Catalogue, as_known, catalogue_from
 from pipelines.evaluation.comparison import new_to_each
 from pipelines.histories import Histories, Popularity
 from pipelines.lists.ranking import rank
-from pipelines.models.als import AlsConfiguration, AlsModel
-from pipelines.models.als_blocks import lay_out, solve_block
-from pipelines.models.als_iterations import ItemTotals, learn_items
+from pipelines.models.als import AlsConfiguration
 from pipelines.simulation.configuration import WorldConfiguration
 from pipelines.simulation.events import event_days
 from pipelines.simulation.tables import item_rows, protected_rows, user_rows
@@ -61,18 +60,7 @@ def simulated_subjects(configuration: WorldConfiguration, policy: AuditPolicy, p
     )
 
 
-def _lists(
-    learned: Histories, known: Histories, popularity: Popularity, catalogue: Catalogue, places: int
-) -> np.ndarray:
-    configuration = AlsConfiguration()
-    block = lay_out(learned.owners(), learned.item_ids, learned.shares)
-    factors = learn_items(
-        ItemTotals(block.item_counts(), block.item_shares()),
-        lambda factors, eigenvalues: solve_block(
-            block, factors, eigenvalues, alpha=configuration.alpha, regularization=configuration.regularization
-        ),
-        configuration,
-    )
-    model = AlsModel(block.item_ids, factors, configuration.regularization, configuration.alpha)
+def _lists(past: Histories, known: Histories, popularity: Popularity, catalogue: Catalogue, places: int) -> np.ndarray:
+    model = learned(past, AlsConfiguration())
     ranked = rank(model, model.encode(known), known, popularity, catalogue.eligible, places)
     return ranked.item_ids

@@ -238,7 +238,8 @@ def test_rows_that_fail_on_the_way_change_no_table(place) -> None:
 
 def take_up(place, segment, answers=(), events=()):
     with place.open() as warehouse:
-        return warehouse.take_up(segment, rows_of(ANSWERS, answers), rows_of(EVENTS, events))
+        rows = rows_of(ANSWERS, answers), rows_of(EVENTS, events), rows_of(PREFERENCES, ())
+        return warehouse.take_up(segment, *rows)
 
 
 def joined(place):
