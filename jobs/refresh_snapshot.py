@@ -7,8 +7,9 @@ approved, is out of every answer. The same for runs that may be served again.
 
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +22,8 @@ from pipelines.digested_files import DigestedFiles
 from pipelines.extraction import extract
 from pipelines.models.model_set import ModelSet
 from pipelines.settings import Settings, read_settings
-from pipelines.snapshot import is_fresh, known_vectors, refreshed, rules_of, with_titles
+from pipelines.snapshot import is_fresh, known_vectors, refreshed, rules_of, titles_of
+from pipelines.snapshot_files import TITLES, encoded
 from pipelines.snapshot_record import SnapshotRecord, read_record, records, write_record
 from pipelines.stores.interface import HOME
 from pipelines.stores.open import open_store
@@ -30,6 +32,8 @@ from pipelines.warehouse.open import open_warehouse
 
 # Runs that may be served again, beside the live one.
 _EARLIER_RUNS = 14
+# A snapshot that no run is said to have may be one that somebody is about to name, or still reads.
+_GRACE = timedelta(hours=1)
 
 
 def main(surface: str = HOME) -> None:
@@ -52,12 +56,15 @@ def main(surface: str = HOME) -> None:
     files = kept.load(record.snapshot)
     fresh = items.filter(pa.array(is_fresh(items, now, rules_of(files))))
     placed = _vectors(fresh, known_vectors(files), lambda: _model_set(settings, record), now.date())
-    digest = kept.save(refreshed(files, items, fresh, placed))
+    titles = encoded(titles_of(items))
+    digest = kept.save(refreshed(files, titles, fresh, placed))
     _say_of(settings, record, digest, now)
     for earlier in records(settings.snapshots)[-_EARLIER_RUNS:]:
         if earlier.run_id != record.run_id:
-            older = with_titles(kept.load(earlier.snapshot), items)
-            _say_of(settings, earlier, kept.save(older), now)
+            # Nobody is served from it now. Should its run be served again, what was withdrawn stays out of answers.
+            _say_of(settings, earlier, kept.save({**kept.load(earlier.snapshot), TITLES: titles}), now)
+    named = {one.snapshot for one in records(settings.snapshots)}
+    dropped_count = kept.drop_all_but(named, made_before=now - _GRACE)
     say_result(
         {
             "job": "refresh_snapshot",
@@ -66,13 +73,14 @@ def main(surface: str = HOME) -> None:
             "is_changed": digest != record.snapshot,
             "titles": items.num_rows,
             "fresh": fresh.num_rows,
+            "dropped": dropped_count,
         }
     )
 
 
 def _say_of(settings: Settings, record: SnapshotRecord, digest: str, now: datetime) -> None:
     """Which snapshot belongs to a run now, and that it was looked at."""
-    write_record(settings.snapshots, SnapshotRecord(record.run_id, digest, record.model_set, record.audit_id, now))
+    write_record(settings.snapshots, msgspec.structs.replace(record, snapshot=digest, generated_at=now))
 
 
 def _items(settings: Settings, today: date) -> pa.Table:

@@ -36,8 +36,10 @@ _DRAIN_SECONDS = 10
 _WATCH_SECONDS = 0.5
 _HEADER_MILLISECONDS = 5_000
 _HEADER_BYTES = 32 * 1024
-# A young object is looked at once in so many allocations: collecting costs a request more than what it frees.
-_COLLECT_AFTER = (50_000, 20, 50)
+# A young object is looked at once in so many allocations: collecting costs a request more than what it frees. Few of
+# these make a middle-aged generation: each read of Cassandra leaves a cycle, and all that came to be are looked at with
+# no request answered meanwhile.
+_COLLECT_AFTER = (20_000, 4, 250)
 
 
 def main(workers: int = 1) -> None:

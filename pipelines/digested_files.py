@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow.fs as pafs
@@ -59,6 +60,21 @@ class DigestedFiles:
             if _sha256(content) != expected[name]:
                 raise DataError(f"{name} of {self._what} {digest} does not have the digest of its manifest")
         return files
+
+    def drop_all_but(self, named: Collection[str], made_before: datetime) -> int:
+        """Remove what is kept under digests that nobody names and was finished before a moment; returns how many."""
+        system, root = self._file_system()
+        dropped_count = 0
+        for folder in system.get_file_info(pafs.FileSelector(root, allow_not_found=True)):
+            if not re.fullmatch(r"[0-9a-f]{32}", folder.base_name) or folder.base_name in named:
+                continue
+            manifest = system.get_file_info(f"{root}/{folder.base_name}/{_MANIFEST}")
+            # What has no manifest is being written, or was left by a process that died: the next who saves it mends it.
+            if manifest.type == pafs.FileType.File and manifest.mtime < made_before:
+                system.delete_file(manifest.path)  # first: from here on it is nothing
+                system.delete_dir(f"{root}/{folder.base_name}")
+                dropped_count += 1
+        return dropped_count
 
     def place_of(self, digest: str) -> str:
         """Where the files of a digest are."""

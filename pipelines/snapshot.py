@@ -139,7 +139,7 @@ def rules_of(files: Mapping[str, bytes]) -> Rules:
 
 
 def refreshed(
-    files: Mapping[str, bytes], items: pa.Table, fresh: pa.Table, vectors: NDArray[np.float32]
+    files: Mapping[str, bytes], titles: bytes, fresh: pa.Table, vectors: NDArray[np.float32]
 ) -> dict[str, bytes]:
     """A snapshot with the catalogue as it is now; what follows from what people did stays as the night found it.
 
@@ -147,11 +147,10 @@ def refreshed(
 
     Args:
         files: of the snapshot.
-        items: rows of ITEMS as they are now.
+        titles: `titles_of` rows of ITEMS as they are now, encoded.
         fresh: those of them that are fresh or will be, F.
         vectors: float32 [F, W], of those, by the towers that made the lists.
     """
-    items = items.sort_by("item_id")
     known = decoded(files, EXPLORABLE, ExplorableColumns)
     new = np.setdiff1d(fresh.column("item_id").to_numpy(), np.array(known.item_ids, np.int64))
     item_ids = np.concatenate([np.array(known.item_ids, np.int64), new])
@@ -160,17 +159,10 @@ def refreshed(
     order = np.argsort(item_ids)
     return {
         **files,
-        TITLES: encoded(titles_of(items)),
+        TITLES: titles,
         EXPLORABLE: encoded(with_weights(item_ids[order], impressions[order], successes[order])),
         FRESH: encoded(fresh_columns(fresh, vectors)),
     }
-
-
-def with_titles(files: Mapping[str, bytes], items: pa.Table) -> dict[str, bytes]:
-    """A snapshot that nobody is served from now, with the catalogue as it is now: what was withdrawn stays out of
-    every answer, should its run be served again.
-    """
-    return {**files, TITLES: encoded(titles_of(items.sort_by("item_id")))}
 
 
 def _neighbours(retrieval: Retrieval) -> NeighbourColumns:

@@ -9,7 +9,6 @@ All of an answer is of one run: a list of the snapshot counts only while it is o
 on in the run of the page before it.
 """
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -37,7 +36,6 @@ RETRY_SECONDS = 5
 SNAPSHOT = "snapshot"
 # Who nobody can say anything about may be a child.
 _LIMIT_OF_UNKNOWN = 12
-_NOBODY = UserState()
 _UNKNOWN = UserState(maturity_limit=_LIMIT_OF_UNKNOWN)
 _NOTHING = Arranged([], (), {})
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,7 +64,6 @@ class Answering:
         self._snapshots = snapshots
         self._tokens = tokens
         self._metrics = metrics
-        self._unexplored: tuple[Snapshot | None, Snapshot | None] = (None, None)
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -128,13 +125,17 @@ class Answering:
         """
         snapshot, request_id = self._needed_snapshot(), os.urandom(16).hex()
         asked = _asked(0, query, _NOT_SERVED, 0, int(request_id[:15], 16))
-        return _of_snapshot(request_id, snapshot, "trending", trending(snapshot, asked, query.maturity_limit))
+        listed = self._shared(snapshot.trending)
+        if listed is None:
+            return _of_snapshot(request_id, snapshot, "none", _NOTHING)
+        return _of_snapshot(request_id, snapshot, "trending", trending(snapshot, listed, asked, query.maturity_limit))
 
     def _from_lists(self, request_id: str, asked: Asked, query: Query, page: Page | None, found: Found) -> Given:
         live, snapshot, state = found.live, self.snapshot, found.state
         is_of_run = snapshot is not None and snapshot.run_id == live.run_id
         if snapshot is not None and not is_of_run:
-            snapshot = self._without_draws(snapshot)
+            # Its titles and rules hold; its models are of other lists.
+            snapshot = snapshot.without_draws
         arranged, source, own, generated_at = _NOTHING, "none", None, None
         for kind, user_list in self._lists_of(found, snapshot if is_of_run else None):
             generated_at = generated_at or user_list.generated_at
@@ -215,14 +216,6 @@ class Answering:
         if snapshot is None:
             raise unavailable("The catalogue cannot be read at the moment.", RETRY_SECONDS)
         return snapshot
-
-    def _without_draws(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot of another run than the live one: its titles and rules hold, its models are of other lists."""
-        if self._unexplored[0] is not snapshot:
-            rules = dataclasses.replace(snapshot.rules, fresh_slots=(), explored_slots=())
-            self._unexplored = (snapshot, dataclasses.replace(snapshot, rules=rules))
-        unexplored = self._unexplored[1]
-        return unexplored if unexplored is not None else snapshot
 
     def _next(self, page: Page, arranged: Arranged, asked: Asked, query: Query) -> str | None:
         if len(arranged.items) < asked.k:

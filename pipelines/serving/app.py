@@ -299,9 +299,9 @@ class Endpoint:
 
     # What the framework routes.
 
-    async def _recommend(self, request: Request) -> Response:
-        body = await self._titles_for(request.path_params["user_id"], request.scope["query_string"])
-        return Response(body, headers=_PRIVATE, media_type=_JSON)
+    async def _recommend(self, _: Request) -> Response:
+        # A GET is answered at the door; a HEAD would be remembered as an answer that nobody saw.
+        raise ProblemError(HTTPStatus.METHOD_NOT_ALLOWED, "Titles are asked for by GET.")
 
     async def _take_events(self, request: Request) -> Response:
         taken = await self._hearing.take(await body_of(request, self._bounds.most_event_bytes))

@@ -6,7 +6,7 @@ question) and what the question rules out. Nothing else of a user is looked at, 
 
 from collections.abc import Iterable
 
-from pipelines.lists.codec import unpack
+from pipelines.lists.codec import UserList
 from pipelines.serving.placed import EXCLUDED, NEWEST, SERVED, SIMILAR, UNKNOWN, Arranged, Asked, Placed
 from pipelines.serving.rules.audience import NO_LIMIT, withheld
 from pipelines.serving.rules.excluded import excluded
@@ -26,9 +26,15 @@ def similar(snapshot: Snapshot, item_id: int, asked: Asked, maturity_limit: int 
     return found
 
 
-def trending(snapshot: Snapshot, asked: Asked, maturity_limit: int | None) -> Arranged:
-    """What trends, as far as it may be shown; the score is the share of the plays of a week."""
-    listed = unpack(snapshot.trending)
+def trending(snapshot: Snapshot, listed: UserList, asked: Asked, maturity_limit: int | None) -> Arranged:
+    """What trends, as far as it may be shown; the score is the share of the plays of a week.
+
+    Args:
+        snapshot: says what may be shown.
+        listed: what trends, of the same snapshot.
+        asked: the question.
+        maturity_limit: the largest age that a title may be made for.
+    """
     ids: list[int] = listed.item_ids.tolist()
     found = _in_order(snapshot, ids, maturity_limit, asked, "trending")
     scores = dict(zip(ids, listed.scores.tolist(), strict=True))

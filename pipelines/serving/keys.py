@@ -38,9 +38,7 @@ class ApiKeys:
         return not self._digests
 
     def caller_of(self, key: bytes) -> str | None:
-        """Whose key this is; `None` if nobody's, `""` where everybody may ask. All are compared, whichever it is."""
-        if not self._digests:
-            return ""
+        """Whose key this is; `None` if nobody's. All are compared, whichever it is."""
         digest, found = _digest(key), None
         for caller, known in self._digests:
             if hmac.compare_digest(digest, known):

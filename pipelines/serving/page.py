@@ -14,8 +14,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from heapq import nlargest
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode
@@ -235,8 +235,7 @@ class _Page:
         if titles is None:
             return []
         entries = titles.showable(datetime.now(UTC)).entries
-        newest = nlargest(_GREETING, entries, key=lambda item_id: (titles.by_id[item_id].published_at, item_id))
-        return covers(newest, titles)
+        return covers(list(islice((item for item in titles.newest if item in entries), _GREETING)), titles)
 
     def _html(self, template: Template, status: HTTPStatus, **values: Any) -> Response:
         return Response(template.render(values), status.value, _HEADERS, "text/html")

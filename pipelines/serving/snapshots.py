@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -56,6 +57,11 @@ class Snapshot:
     explorable: Explorable
     fresh: Fresh
     rules: Rules
+
+    @cached_property
+    def without_draws(self) -> "Snapshot":
+        """The same with no fresh and no drawn places."""
+        return replace(self, rules=replace(self.rules, fresh_slots=(), explored_slots=()))
 
 
 class Snapshots:

@@ -69,12 +69,12 @@ class Titles:
         since = self._changes[at - 1][0] if at else _EVER
         until = self._changes[at][0] if at < len(self._changes) else _NEVER
         before = self._view
-        if before.until <= now and before.since <= before.until:
-            # Time went on: only what changed since is looked at again.
+        if before.entries or before.hidden:
+            # Only what changed between the two moments is looked at again, whichever comes first.
             start = bisect_right(self._changes, before.since, key=lambda change: change[0])
-            touched = {item for _, item in self._changes[start:at]}
+            touched = {item for _, item in self._changes[min(start, at) : max(start, at)]}
         else:
-            before, touched = Showable({}, {}, _EVER, _EVER), set(self.by_id)
+            touched = set(self.by_id)
         entries, hidden = dict(before.entries), dict(before.hidden)
         for item in touched:
             why = why_hidden(self.by_id[item], now, self._restricted_from)

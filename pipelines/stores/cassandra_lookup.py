@@ -77,7 +77,7 @@ class CassandraReads:
         session = await self._opened()
         stated = await self._stated(session, user_id)
         # One after the other: the list of who has opted out is not to be read.
-        if stated.state.is_forgotten or stated.state.is_opted_out:
+        if stated.state.has_no_list:
             return OfUser(None, stated)
         row = await self._ask(session, session.user_list, (attempt, user_id))
         return OfUser(None if row is None else row.data, stated)

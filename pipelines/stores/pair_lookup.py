@@ -38,6 +38,8 @@ _COPIES_AT_ONCE = 16
 _COPY_DEADLINE_SECONDS = 1.0
 # Surfaces whose pointers are looked at: callers name them, and each costs a look a second.
 _MOST_SURFACES = 16
+# Users of whom the hot copy has yet to be told; forgetting one would bring back what was before.
+_MOST_UNTOLD = 10_000
 _STATE_DEADLINE_SECONDS = 3.0
 _STATE_THREADS = 8
 _TELL_AGAIN_SECONDS = 0.25
@@ -75,6 +77,7 @@ class PairLookup:
         self._opening = asyncio.Lock()
         # What users said that the hot copy was not told yet.
         self._untold: dict[int, Stated] = {}
+        self._writes: set[asyncio.Task[UserState]] = set()
         self._served: dict[str, _Served] = {}
         # Surfaces that somebody asked for, and of those the ones of which a store has said what is live.
         self._surfaces = {HOME}
@@ -113,6 +116,10 @@ class PairLookup:
             if hot is not None and hot.stated is not None and (hot.user_list or _needs_no_list(hot)):
                 return _found(served, hot, self._hot.reads.name)
         durable = await self._of_user(self._durable, served, user_id)
+        if durable is not None:
+            # A replica may be behind what somebody else here has heard already.
+            said = _newest(durable.stated, self._untold.get(user_id), hot.stated if hot is not None else None)
+            durable = OfUser(durable.user_list, said)
         if durable is None:
             store = self._hot.reads.name if self._hot is not None and hot is not None and hot.user_list else MEMORY
             return _found(served, hot or OfUser(None, self._untold.get(user_id)), store)
@@ -144,13 +151,26 @@ class PairLookup:
 
     async def change_state(self, user_id: int, change: Change) -> UserState:
         """See `Lookup`."""
+        if len(self._untold) >= _MOST_UNTOLD and user_id not in self._untold:
+            raise UnavailableError("too much waits to be told to the hot copy: nothing more can be kept")
+        # Shielded: a write that ends late stands all the same, and the hot copy must hear of it.
+        writing = asyncio.create_task(self._changed(user_id, change))
+        self._writes.add(writing)
+        writing.add_done_callback(self._written)
         try:
             async with asyncio.timeout(_STATE_DEADLINE_SECONDS):
-                store = await self._opened()
-                loop = asyncio.get_running_loop()
-                stated = await loop.run_in_executor(self._writers, changed, store, user_id, change)
+                return await asyncio.shield(writing)
         except TimeoutError:
             raise UnavailableError(f"{self._durable.reads.name} did not take what a user said in time") from None
+
+    def _written(self, writing: asyncio.Task[UserState]) -> None:
+        self._writes.discard(writing)
+        if not writing.cancelled():
+            writing.exception()  # whoever still waits hears of it; nobody else is left to
+
+    async def _changed(self, user_id: int, change: Change) -> UserState:
+        store = await self._opened()
+        stated = await asyncio.get_running_loop().run_in_executor(self._writers, changed, store, user_id, change)
         if self._hot is not None and stated.version:
             try:
                 await self._hot.ask(partial(_keep_state, user_id, stated))
@@ -169,6 +189,7 @@ class PairLookup:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._writes, return_exceptions=True)
         for hop in (self._hot, self._durable):
             if hop is not None:
                 await hop.reads.close()
@@ -206,7 +227,8 @@ class PairLookup:
         """Tell the hot copy what it missed, until it takes it."""
         while True:
             await asyncio.sleep(_TELL_AGAIN_SECONDS)
-            for user_id, stated in list(self._untold.items()):
+            while self._untold:
+                user_id, stated = next(iter(self._untold.items()))
                 try:
                     await hot.ask(partial(_keep_state, user_id, stated))
                 except UnavailableError:
@@ -308,7 +330,7 @@ class PairLookup:
 
 def _found(served: _Served, of_user: OfUser, store: str) -> Found:
     state, is_known = (of_user.stated or NOBODY).state, of_user.stated is not None
-    user_list = None if state.is_forgotten or state.is_opted_out else of_user.user_list
+    user_list = None if state.has_no_list else of_user.user_list
     return Found(served.live, user_list, served.trending, state, store, is_known)
 
 
@@ -318,4 +340,9 @@ async def _keep_state(user_id: int, stated: Stated, copies: Copies) -> None:
 
 def _needs_no_list(of_user: OfUser) -> bool:
     """Whether what is known of the user says that no list is to be read."""
-    return of_user.stated is not None and bool(of_user.stated.state.is_forgotten or of_user.stated.state.is_opted_out)
+    return of_user.stated is not None and of_user.stated.state.has_no_list
+
+
+def _newest(*known: Stated | None) -> Stated | None:
+    """What was said last, as far as anybody knows; that a user was forgotten is the last word."""
+    return max(filter(None, known), key=lambda one: (one.state.is_forgotten, one.version), default=None)

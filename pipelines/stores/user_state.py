@@ -23,6 +23,11 @@ class UserState(msgspec.Struct, frozen=True, omit_defaults=True):
     # Erased: no list, no state, whatever is written later.
     is_forgotten: bool = False
 
+    @property
+    def has_no_list(self) -> bool:
+        """Whether no list is to be read of the user."""
+        return self.is_forgotten or bool(self.is_opted_out)
+
 
 class Stated(NamedTuple):
     """A user's state and how often it was written; 0: never."""

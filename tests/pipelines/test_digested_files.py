@@ -1,5 +1,6 @@
 """What is kept is what its name says, or it is not given out."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,17 @@ def test_a_file_that_is_not_in_the_manifest_is_not_read(kept: DigestedFiles, tmp
 def test_a_name_that_is_nothing_is_refused(kept: DigestedFiles, name: str) -> None:
     with pytest.raises(DataError, match=r"is not there|is no digest of a model set"):
         kept.load(name)
+
+
+def test_what_nobody_names_is_removed_once_it_is_old_enough_and_nothing_else_is(
+    kept: DigestedFiles, tmp_path: Path
+) -> None:
+    named, unnamed = kept.save(FILES), kept.save({"other": b"1"})
+    (tmp_path / "models" / "by_run").mkdir()
+    now = datetime.now(UTC)
+    assert kept.drop_all_but({named}, made_before=now - timedelta(hours=1)) == 0
+    assert kept.drop_all_but({named}, made_before=now + timedelta(hours=1)) == 1
+    assert kept.load(named) == FILES
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {named, "by_run"}
+    with pytest.raises(DataError, match="is not there"):
+        kept.load(unnamed)

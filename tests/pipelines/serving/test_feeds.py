@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from planted_snapshot import NOW, snapshot_in_memory, title
 
+from pipelines.lists.codec import unpack
 from pipelines.serving.arranging import Arranged, Asked, chronological, similar, trending
 
 ASKED = Asked(1, 3, "home", None, "DE", frozenset(), frozenset(), 0, 7, NOW)
@@ -39,6 +40,7 @@ def test_what_is_near_a_title_is_shown_nearest_first_with_the_title_as_the_reaso
 
 
 def test_what_trends_is_shown_as_far_as_it_may_be() -> None:
-    found = trending(a_snapshot(), ASKED, 12)
+    snapshot = a_snapshot()
+    found = trending(snapshot, unpack(snapshot.trending), ASKED, 12)
     assert shown(found) == [1, 2, 3]
     assert found.items[0].score > found.items[1].score > 0
