@@ -43,7 +43,7 @@ from machine import MEASURED, machine, versions
 from seeded_lake import fill
 from seeded_models import DAY, SeededNight, seeded_night
 
-from feature_defs.ranking import CATEGORICALS, DENSE_FEATURES, HEADS
+from feature_defs.ranking import CATEGORICALS
 from feature_defs.recommendations import RECOMMENDATIONS
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.days import end_of
@@ -53,6 +53,7 @@ from pipelines.lists.candidate_configuration import CandidateConfiguration
 from pipelines.lists.funnel_configuration import FunnelConfiguration
 from pipelines.lists.packing import pack_many
 from pipelines.lists.people import in_memory, read_people
+from pipelines.models.ranker import RankerNetwork
 from pipelines.models.ranker_configuration import RankerConfiguration
 from pipelines.shards import EVERYONE
 
@@ -208,18 +209,11 @@ def _ceilings(night: SeededNight, threads: int) -> dict[str, float]:
     vectors = night.model_set.towers.encode_users(night.histories.of(night.histories.user_ids[:users]))
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(night.retrieval.tower_items)
-    configuration = RankerConfiguration()
-    width, units = configuration.width, configuration.top_units
-    places, dense = len(CATEGORICALS) + 1, len(DENSE_FEATURES)
-    shapes = [
-        (dense, configuration.bottom_units),
-        (configuration.bottom_units, width),
-        (width + places * (places - 1) // 2, units[0]),
-        (units[0], units[1]),
-        (units[1] + dense, len(HEADS)),
-    ]
+    ranker = RankerNetwork(RankerConfiguration())
+    linear = [module for module in ranker.modules() if isinstance(module, torch.nn.Linear)]
+    shapes = [(layer.in_features, layer.out_features) for layer in linear]
     layers = [(torch.randn(ROWS, before), torch.randn(after, before)) for before, after in shapes]
-    embedded = torch.randn(ROWS, places, width)
+    embedded = torch.randn(ROWS, len(CATEGORICALS) + 1, ranker.embedding.embedding_dim)
     # Enough rows for a steady figure; each product costs the same every time.
     turns = max(1, users // 4 * CANDIDATES // ROWS)
     kept = faiss.omp_get_max_threads(), torch.get_num_threads()
