@@ -1,5 +1,6 @@
 """What each user watched up to a day, in order of time: read from the interactions of the lake, part by part."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -13,7 +14,6 @@ from feature_defs.features import TREND_DAYS
 from feature_defs.interactions import INTERACTIONS, ITEM_PLAYS
 from feature_defs.users import USERS
 from pipelines.lake import Lake
-from pipelines.shards import EVERYONE, Shard
 from pipelines.sorted_ids import positions_among
 
 
@@ -75,13 +75,29 @@ def histories_from(rows: pa.Table) -> Histories:
     )
 
 
-def with_everyone(histories: Histories, user_ids: NDArray[np.int64]) -> Histories:
-    """The histories, and empty ones of those among `user_ids` who have none; ascending by user."""
-    return histories.of(np.union1d(histories.user_ids, user_ids))
+def histories_in(database: duckdb.DuckDBPyConnection, condition: str, parameters: Mapping[str, object]) -> Histories:
+    """What users played, each title once, where it was last played, with the largest share watched of it.
+
+    Args:
+        database: knows the relations `interactions` and `opted_out`, whose users have no history.
+        condition: which rows of `interactions` are meant, in SQL.
+        parameters: that the condition names.
+    """
+    rows = database.sql(
+        f"""
+        SELECT user_id, item_id, max(watched_share) AS watched_share
+        FROM interactions ANTI JOIN opted_out USING (user_id)
+        WHERE watched_share IS NOT NULL AND {condition}
+        GROUP BY user_id, item_id
+        ORDER BY user_id, max(happened_at), item_id
+        """,  # noqa: S608  (conditions are written in this repository)
+        params=dict(parameters),
+    )
+    return histories_from(rows.to_arrow_table())
 
 
 def read_histories(
-    lake: Lake, last_day: date, *, opted_out: NDArray[np.int64], first_day: date = date.min, shard: Shard = EVERYONE
+    lake: Lake, last_day: date, *, opted_out: NDArray[np.int64], first_day: date = date.min
 ) -> Histories:
     """What users played in the days of receipt up to `last_day`, each title once, in the order last played.
 
@@ -90,7 +106,6 @@ def read_histories(
         last_day: the last day of receipt, included.
         first_day: the first day of receipt.
         opted_out: users who opted out of personalisation: they have no history.
-        shard: the part of the users that is meant.
     """
     dataset = lake.dataset(INTERACTIONS)
     if dataset is None:
@@ -98,17 +113,8 @@ def read_histories(
     with duckdb.connect() as database:
         database.register("interactions", dataset)
         database.register("opted_out", pa.table({"user_id": pa.array(opted_out, pa.int64())}))
-        rows = database.sql(
-            """
-            SELECT user_id, item_id, max(watched_share) AS watched_share
-            FROM interactions ANTI JOIN opted_out USING (user_id)
-            WHERE day >= $first_day AND day <= $day AND watched_share IS NOT NULL AND user_id % $count = $index
-            GROUP BY user_id, item_id
-            ORDER BY user_id, max(happened_at), item_id
-            """,
-            params={"first_day": first_day, "day": last_day, "count": shard.count, "index": shard.index},
-        ).to_arrow_table()
-    return histories_from(rows)
+        days = {"first_day": first_day, "last_day": last_day}
+        return histories_in(database, "day BETWEEN $first_day AND $last_day", days)
 
 
 def read_opted_out(lake: Lake, day: date) -> NDArray[np.int64]:

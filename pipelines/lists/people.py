@@ -19,7 +19,7 @@ from feature_defs.features import USER_FEATURES
 from feature_defs.interactions import INTERACTIONS
 from feature_defs.users import USERS
 from pipelines.arrow_schemas import arrow_schema
-from pipelines.histories import Histories, histories_from, read_opted_out
+from pipelines.histories import Histories, histories_in, read_opted_out
 from pipelines.lake import Lake
 from pipelines.lists.funnel import USERS_AT_ONCE, in_blocks
 from pipelines.shards import Shard
@@ -35,12 +35,6 @@ _IDS = """
     WHERE user_id % $count = $index ORDER BY user_id
 """
 _THEIRS = "user_id BETWEEN $first AND $last AND user_id % $count = $index"
-_PLAYS = f"""
-    SELECT user_id, item_id, max(watched_share) AS watched_share
-    FROM interactions WHERE {_THEIRS} AND day <= $day AND watched_share IS NOT NULL
-    GROUP BY user_id, item_id
-    ORDER BY user_id, max(happened_at), item_id
-"""  # noqa: S608  (of this module's own words)
 _OF_THE_DAY = f"SELECT * FROM {{table}} WHERE {_THEIRS} AND day = $day ORDER BY user_id"  # noqa: S608
 
 
@@ -90,8 +84,7 @@ def read_people(lake: Lake, day: date, shard: Shard, size: int = USERS_AT_ONCE) 
         for start in range(0, len(ids), size * _BLOCKS):
             chosen = ids[start : start + size * _BLOCKS]
             theirs = part | {"first": int(chosen[0]), "last": int(chosen[-1])}
-            # Who opted out may lie between them: they are not among the chosen.
-            histories = histories_from(database.sql(_PLAYS, params=theirs).to_arrow_table()).of(chosen)
+            histories = histories_in(database, f"{_THEIRS} AND day <= $day", theirs).of(chosen)
             users, features = (
                 database.sql(_OF_THE_DAY.format(table=table.name), params=theirs)
                 .to_arrow_table()

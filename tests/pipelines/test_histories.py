@@ -1,4 +1,4 @@
-"""Histories are what users played, in order of time, each title once; shards part them without loss."""
+"""Histories are what users played, in order of time, each title once."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -71,11 +71,6 @@ def test_who_opted_out_has_no_history(lake: Lake) -> None:
     users = [{"user_id": user, "signup_at": NOON, "is_opted_out": user == 7} for user in (5, 7)]
     lake.replace(USERS, pa.Table.from_pylist(users, arrow_schema(USERS)), DAY)
     assert read_opted_out(lake, DAY).tolist() == [7]
-
-
-def test_shards_part_the_users_without_loss(lake: Lake) -> None:
-    parts = [read_histories(lake, DAY + timedelta(3), opted_out=NOBODY, shard=shard) for shard in shards(3)]
-    assert sorted(user for part in parts for user in as_dict(part)) == [1, 2, 4]
 
 
 def test_an_empty_lake_has_no_histories_and_nothing_popular(tmp_path: Path) -> None:

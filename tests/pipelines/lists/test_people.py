@@ -11,11 +11,11 @@ from feature_defs.features import USER_FEATURES
 from feature_defs.interactions import INTERACTIONS
 from feature_defs.users import USERS
 from pipelines.arrow_schemas import arrow_schema
-from pipelines.histories import Histories, read_histories, read_opted_out, with_everyone
+from pipelines.histories import Histories, read_histories, read_opted_out
 from pipelines.knowledge import aligned, read_user_features, read_users
 from pipelines.lake import Lake
 from pipelines.lists.people import People, in_memory, read_people
-from pipelines.shards import EVERYONE, Shard, of_shard
+from pipelines.shards import EVERYONE, Shard, of_shard, shards
 
 DAY = date(2026, 1, 10)
 KINDS = ("impression", "click", "play", "skip", "not_interested", "like", "share", "follow", "report")
@@ -53,8 +53,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def at_once(lake: Lake, shard: Shard) -> tuple[Histories, pa.Table, pa.Table]:
     users = of_shard(read_users(lake, DAY), shard)
-    histories = read_histories(lake, DAY, opted_out=read_opted_out(lake, DAY), shard=shard)
-    histories = with_everyone(histories, users.column("user_id").to_numpy())
+    histories = read_histories(lake, DAY, opted_out=read_opted_out(lake, DAY))
+    theirs = histories.user_ids[histories.user_ids % shard.count == shard.index]
+    histories = histories.of(np.union1d(theirs, users.column("user_id").to_numpy()))
     return histories, users, read_user_features(lake, DAY, histories.user_ids)
 
 
@@ -73,6 +74,12 @@ def test_blocks_from_the_lake_are_those_of_users_who_are_all_held(lake: Lake, sh
             assert values.tolist() == wanted.tolist()
         assert aligned(one.users, "user_id", ids).equals(aligned(users, "user_id", ids))
         assert aligned(one.user_features, "user_id", ids).equals(aligned(features, "user_id", ids))
+
+
+def test_shards_part_the_users_without_loss(lake: Lake) -> None:
+    parts = [one.histories.user_ids for shard in shards(3) for one in read_people(lake, DAY, shard)]
+    assert len(parts) == 3
+    assert sorted(np.concatenate(parts)) == at_once(lake, EVERYONE)[0].user_ids.tolist()
 
 
 def test_what_is_held_at_once_does_not_grow_with_users(lake: Lake) -> None:
