@@ -10,7 +10,6 @@ subjects included. The result must be the same when the audit is repeated (`--tw
 
 import argparse
 import json
-import os
 import resource
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
 from audit_subjects import audit_subjects
+from machine import machine, versions
 
 from feature_defs.audit_policy import POLICY
 from pipelines.audit.auditing import audit
@@ -55,7 +55,8 @@ def main() -> None:
         "findings": len(result.findings),
         "verdict": str(result.verdict),
         "controls": asdict(result.controls),
-        "cores": len(os.sched_getaffinity(0)),
+        "machine": machine(),
+        "versions": versions("numpy", "scipy"),
     }
     if given.twice:
         told["same_again"] = audit(subjects, POLICY, seed=given.seed).to_record() == result.to_record()

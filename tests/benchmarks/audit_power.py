@@ -22,6 +22,7 @@ import json
 import time
 
 import numpy as np
+from machine import machine, versions
 from simulated_lists import simulated_subjects
 
 from feature_defs.audit_policy import POLICY
@@ -160,6 +161,8 @@ def main() -> None:
         "ndcg_mean": round(float(own.mean()), 4),
         "ndcg_spread": round(float(own.std() / own.mean()), 3),
         "ndcg_correlation": round(float(np.corrcoef(own, theirs)[0, 1]), 3),
+        "machine": machine(),
+        "versions": versions("numpy", "scipy"),
     }
     print(json.dumps(result | {part: run() for part, run in parts.items() if part in (given.parts or parts)}))
 

@@ -185,7 +185,7 @@ def main() -> None:
     arguments = parser.parse_args()
     configuration = WorldConfiguration(arguments.users, arguments.titles, arguments.days, seed=arguments.seed)
     day = configuration.last_day
-    yesterday, week = day - timedelta(days=1), arguments.week or day - timedelta(days=1)
+    week = arguments.week or day - timedelta(days=1)
     started = time.monotonic()
     home = arguments.home or Path(tempfile.mkdtemp(prefix="marquee-bench-funnel-"))
     night = Night(home)
@@ -193,7 +193,7 @@ def main() -> None:
         if not (home / "models").exists():
             jobs = [*weekly_jobs(configuration, week), ("train_ranker", "--day", week), *nightly_jobs(day)]
             run_jobs(night, jobs)
-        last = Judge(night, yesterday, day, day)
+        last = Judge(night, day, 1)
         world = make_world(configuration)
         oracle = oracle_ranking(world, state_before(world, day), day, last.past, last.catalogue.eligible, CANDIDATES)
         model_set = set_of(night, day, "daily")
@@ -202,7 +202,7 @@ def main() -> None:
         result["without_source"] = sources_left_out(last, model_set)
         result["without_features"] = features_left_out(last, model_set)
         weekly = set_of(night, week, "weekly")
-        before = Judge(night, week - timedelta(days=LABEL_DAYS), week, week)
+        before = Judge(night, week, LABEL_DAYS)
         result["titles_without_history"] = titles_without_history(before, weekly)
         result["short_histories"] = {
             "night": short_histories(last, model_set),

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
 from night import Night
 
-from feature_defs.interactions import COMPLETE_SHARE
-from pipelines.catalogue import as_known, read_catalogue
 from pipelines.digested_files import DigestedFiles
 from pipelines.evaluation.bootstrap import bootstrap_means
-from pipelines.evaluation.comparison import CANDIDATES, new_to_each
+from pipelines.evaluation.comparison import CANDIDATES
+from pipelines.evaluation.held_out import read_held_out
 from pipelines.evaluation.stages import lists_by_stage
-from pipelines.histories import Histories, read_histories, read_opted_out, read_popularity
+from pipelines.histories import Histories
 from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
 from pipelines.lists.funnel import retrieval_for
 from pipelines.lists.funnel_configuration import FunnelConfiguration
@@ -37,24 +36,19 @@ Job = tuple[object, ...]
 
 @dataclass
 class Judge:
-    """Truth after a day, and what was known until then, of the users who went on to watch something new to them."""
+    """Truth of the last days up to one, and what was known before, of the users who watched something new to them."""
 
     night: Night
-    known_until: date
     day: date
-    read_on: date
+    truth_days: int
 
     def __post_init__(self) -> None:
         lake = self.night.lake
-        opted_out = read_opted_out(lake, self.read_on)
-        self.catalogue = as_known(read_catalogue(lake, self.read_on), self.known_until, self.day)
-        self.text = read_text_vectors(lake, self.catalogue, "all-MiniLM-L6-v2", self.read_on)
-        self.users = read_users(lake, self.read_on)
-        self.histories = read_histories(lake, self.known_until, opted_out=opted_out)
-        later = read_histories(lake, self.day, first_day=self.known_until + timedelta(days=1), opted_out=opted_out)
-        self.truth = new_to_each(later, self.histories, COMPLETE_SHARE)
-        self.past = self.histories.of(self.truth.user_ids)
-        self.popularity = read_popularity(lake, self.known_until)
+        held_out = read_held_out(lake, self.day, self.truth_days)
+        self.known_until, self.catalogue = held_out.learned_until, held_out.catalogue
+        self.text = read_text_vectors(lake, self.catalogue, "all-MiniLM-L6-v2", self.day)
+        self.users = read_users(lake, self.day)
+        self.truth, self.past, self.popularity = held_out.truth, held_out.known, held_out.popularity
 
     def retrieval(self, model_set: ModelSet):
         """What the sources of a model set propose from, for the catalogue of the day."""

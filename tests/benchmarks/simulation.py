@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from machine import machine, versions
 from scipy.stats import ks_2samp
 
 from pipelines.simulation.choices import examination
@@ -202,7 +203,7 @@ def main() -> None:
             float(np.abs(weighted / max(weighted[0], 1e-9) - examination(slots)).max()), 4
         ),
     }
-    print(json.dumps(result))
+    print(json.dumps(result | {"machine": machine(), "versions": versions("numpy", "numba", "pyarrow", "scipy")}))
 
 
 if __name__ == "__main__":
