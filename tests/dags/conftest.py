@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     import airflow.dag_processing.dagbag
     import airflow.providers.standard.operators.bash
     import airflow.sdk
-    import airflow.serialization.serialized_objects
+    from scheduled_dag import as_scheduled
 
 
 @pytest.fixture(scope="session")
@@ -66,11 +66,8 @@ def command_of():
     """The command of a DAG's only task for what a form says; a form that the scheduler would refuse raises."""
 
     def command(dag, form):
-        # As the scheduler knows the DAG, from its serialized form alone.
-        serialization = airflow.serialization.serialized_objects.DagSerialization
-        known = serialization.from_dict(serialization.to_dict(dag))
         (task,) = dag.tasks
-        params = known.params.deep_merge(form).validate()
+        params = as_scheduled(dag).params.deep_merge(form).validate()
         return task.render_template(task.bash_command, {"params": params, "task": task}, dag.get_template_env())
 
     return command

@@ -1,13 +1,13 @@
 """What the monthly audit would run, whom it asks, and what becomes of every answer."""
 
 import shlex
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from airflow.sdk.execution_time import macros
-from airflow.serialization.serialized_objects import DagSerialization
+from scheduled_dag import as_scheduled, at
 
 TOLD = {"audit_id": "000007-challenger", "verdict": "PASS", "report": "/srv/audits/000007.html"}
 
@@ -19,12 +19,7 @@ def audit_monthly(dags):
 
 @pytest.fixture(scope="session")
 def scheduled(audit_monthly):
-    """The DAG as the scheduler knows it, from its serialized form alone."""
-    return DagSerialization.from_dict(DagSerialization.to_dict(audit_monthly))
-
-
-def at(text):
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return as_scheduled(audit_monthly)
 
 
 def answer(option, *, name=None, note=None, account="admin"):
@@ -37,7 +32,7 @@ def answer(option, *, name=None, note=None, account="admin"):
 
 def rendered(audit_monthly, task_id, *, answered=None, form=None, interval=None, run_after=None, run_type="manual"):
     """The command of a task, rendered as Airflow would in a run that heard this answer."""
-    known = DagSerialization.from_dict(DagSerialization.to_dict(audit_monthly))
+    known = as_scheduled(audit_monthly)
     context = {
         "params": known.params.deep_merge(form or {}).validate(),
         "dag_run": SimpleNamespace(run_after=run_after, data_interval_end=interval and interval.end, run_type=run_type),

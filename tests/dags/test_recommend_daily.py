@@ -9,15 +9,14 @@ the review see what will run differently:
 import os
 import re
 import shlex
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.sdk.execution_time import macros
-from airflow.serialization.definitions.dag import SerializedDAG
-from airflow.serialization.serialized_objects import DagSerialization
+from scheduled_dag import as_scheduled, at
 
 RECORDED = Path(__file__).parent / "recorded" / "recommend_daily.txt"
 ORDER = [
@@ -39,19 +38,14 @@ ORDER = [
 ]
 
 
-def at(text):
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
 @pytest.fixture(scope="session")
-def scheduled(recommend_daily) -> SerializedDAG:
-    """The DAG as the scheduler knows it, from its serialized form alone."""
-    return DagSerialization.from_dict(DagSerialization.to_dict(recommend_daily))
+def scheduled(recommend_daily):
+    return as_scheduled(recommend_daily)
 
 
 def scheduler_form(dag):
     """The form as the API server checks what was filled in."""
-    return DagSerialization.from_dict(DagSerialization.to_dict(dag)).params
+    return as_scheduled(dag).params
 
 
 def rendered(dag, *, form=None, run_type="scheduled", interval=None, run_after=None, shard="0/2"):

@@ -1,22 +1,16 @@
 """What the weekly DAG would run, and when."""
 
-from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.sdk.execution_time import macros
-from airflow.serialization.serialized_objects import DagSerialization
-
-
-def at(text):
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+from scheduled_dag import as_scheduled, at
 
 
 @pytest.fixture(scope="session")
 def scheduled(retrain_weekly):
-    """The DAG as the scheduler knows it, from its serialized form alone."""
-    return DagSerialization.from_dict(DagSerialization.to_dict(retrain_weekly))
+    return as_scheduled(retrain_weekly)
 
 
 def rendered(dag, scheduled, *, form=None, interval_end=None, run_after=None):
