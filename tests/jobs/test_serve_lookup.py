@@ -5,8 +5,6 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -15,9 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from endpoint_process import answering, settings_for, start
 from planted_snapshot import title, write_snapshot
 
 from pipelines.lists.codec import pack
+from pipelines.local_servers import free_port
 from pipelines.spool import EventRecord, seal_orphans, sealed_segments
 from pipelines.stores.embedded import EmbeddedStore
 from pipelines.stores.open import open_store
@@ -50,43 +50,12 @@ def publish_in(store):
     store.go_live(TODAY, attempt)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start(home, port, *flags, settings=None):
-    environment = os.environ | {"MARQUEE_HOME": str(home), "MARQUEE_PORT": str(port), "MARQUEE_HOST": "127.0.0.1"}
-    environment |= settings or {}
-    return subprocess.Popen(
-        [sys.executable, "-m", "jobs.serve_lookup", *flags],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 @contextmanager
 def serving(home, *flags, settings=None):
     port = free_port()
     process = start(home, port, *flags, settings=settings)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            for _ in range(600):
-                try:
-                    assert client.get("/healthz").status_code == 200
-                    break
-                except httpx.ConnectError:
-                    assert process.poll() is None, process.communicate()
-                    time.sleep(0.05)
-            yield process, client
-    finally:
-        with suppress(ProcessLookupError):  # the supervisor and its workers, whatever a test did to some of them
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    with answering(process, port), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        yield process, client
 
 
 def stop(process):
@@ -251,12 +220,7 @@ def test_no_worker_is_a_usage_error(tmp_path):
 
 
 def test_it_serves_from_cassandra_and_redis_what_is_published_while_it_runs(tmp_path, places):
-    settings = {
-        "MARQUEE_LISTS": places.lists,
-        "MARQUEE_CACHE": places.cache,
-        "MARQUEE_CASSANDRA_PASSWORD": places.cassandra_password,
-    }
-    with serving(tmp_path, settings=settings) as (process, client):
+    with serving(tmp_path, settings=settings_for(places)) as (process, client):
         assert client.get("/readyz").status_code == 503
         with open_store(places) as store:
             publish_in(store)
