@@ -11,12 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from feature_defs.interactions import INTERACTIONS
-from pipelines.catalogue import read_catalogue
 from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
-from pipelines.histories import read_histories, read_opted_out
-from pipelines.knowledge import aligned, read_text_vectors, read_users
-from pipelines.labelled_days import Known
+from pipelines.histories import read_histories
+from pipelines.knowledge import aligned
+from pipelines.labelled_days import read_known
 from pipelines.lake import Lake
 from pipelines.lists.cohorts import cohort_vectors
 from pipelines.models.als import AlsModel
@@ -46,15 +45,13 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
         work.reads = {INTERACTIONS.name: lake.version(INTERACTIONS) or 0}
         als = AlsModel.from_files(models.load(str(last_step(lake, this_run, "train_als")["writes"]["model"])))
         towers = Towers.from_files(models.load(str(last_step(lake, this_run, "train_towers")["writes"]["model"])))
-        catalogue = read_catalogue(lake, day)
-        text = read_text_vectors(lake, catalogue, this_run.configuration.text_encoder, day)
-        users, opted_out = read_users(lake, day), read_opted_out(lake, day)
+        known = read_known(lake, day)
         carry = None
         found = newest_step(lake, "train_ranker", learned_until) if cadence == "daily" else None
         if found is not None:
             say(f"the ranker of {found['run_day']} ranks")
             carry = carried(
-                Known(lake, day, catalogue, users, opted_out),
+                known,
                 models,
                 Ranker.from_files(models.load(str(found["writes"]["model"]))),
                 learned_until,
@@ -62,17 +59,17 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
             )
         elif cadence == "daily":
             say("no ranker was trained yet: lists stay in the order of retrieval")
-        histories = read_histories(lake, learned_until, opted_out=opted_out)
-        vectors = towers.encode_items(catalogue, text)
+        histories = read_histories(lake, learned_until, opted_out=known.opted_out)
+        vectors = towers.encode_items(known.catalogue, known.text_vectors(this_run.configuration.text_encoder))
         is_warm = np.diff(histories.offsets) >= this_run.configuration.funnel.cold_below
         model_set = ModelSet(
             als=als,
             towers=towers,
-            item_ids=catalogue.item_ids,
+            item_ids=known.catalogue.item_ids,
             item_vectors=vectors,
             index=build(vectors),
-            neighbours=item_item_neighbours(histories, catalogue),
-            cohorts=cohort_vectors(als.encode(histories), aligned(users, "user_id", histories.user_ids), is_warm),
+            neighbours=item_item_neighbours(histories, known.catalogue),
+            cohorts=cohort_vectors(als.encode(histories), aligned(known.users, "user_id", histories.user_ids), is_warm),
             ranker=carry.ranker if carry else None,
             text_encoder=this_run.configuration.text_encoder,
             learned_until=learned_until,
@@ -80,7 +77,7 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
         digest = models.save(model_set.to_files())
         work.writes["model_set"] = digest
         work.counts = {
-            "items": len(catalogue),
+            "items": len(known.catalogue),
             "model_set": digest,
             "learned_until": str(learned_until),
             "ranker_of": str(found["run_day"]) if found else None,

@@ -12,13 +12,10 @@ import numpy as np
 
 from feature_defs.interactions import LABELS
 from feature_defs.ranking import HEADS
-from pipelines.catalogue import read_catalogue
 from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
 from pipelines.errors import DataError
-from pipelines.histories import read_opted_out
-from pipelines.knowledge import read_users
-from pipelines.labelled_days import Known, labelled_day
+from pipelines.labelled_days import labelled_day, read_known
 from pipelines.lake import Lake
 from pipelines.models.calibration import Reliability
 from pipelines.models.model_set import ModelSet
@@ -45,7 +42,7 @@ def main(day: date) -> None:
         work.reads = {LABELS.name: lake.version(LABELS) or 0}
         digest = str(last_step(lake, this_run, "assemble_models")["writes"]["model_set"])
         model_set = ModelSet.from_files(models.load(digest))
-        known = Known(lake, day, read_catalogue(lake, day), read_users(lake, day), read_opted_out(lake, day))
+        known = read_known(lake, day)
         inputs, labels, days = [], [], []
         for number in range(configuration.truth_days):
             shown_on = first_day + timedelta(days=number)

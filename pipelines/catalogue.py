@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -72,6 +73,14 @@ class Catalogue:
     def eligible(self) -> NDArray[np.int64]:
         """Ids of the titles that may be shown: int64, ascending."""
         return self.item_ids[self.may_be_shown]
+
+    @cached_property
+    def previous_episodes(self) -> NDArray[np.int64]:
+        """The position of the episode before each title, -1 where there is none: int64 [I]."""
+        previous = np.full(len(self), -1, np.int64)
+        is_followed = self.next_episodes >= 0
+        previous[self.next_episodes[is_followed]] = np.flatnonzero(is_followed)
+        return previous
 
     def positions(self, item_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where titles stand: int64 of the same shape, -1 for those that are not there."""

@@ -1,16 +1,16 @@
 """A day's examples of the ranker as a model set of before would have seen them: to learn from, and to calibrate on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.catalogue import Catalogue, as_known
+from pipelines.catalogue import Catalogue, as_known, read_catalogue
 from pipelines.errors import DataError
-from pipelines.histories import read_histories, read_popularity
-from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features
+from pipelines.histories import read_histories, read_opted_out, read_popularity
+from pipelines.knowledge import read_item_features, read_text_vectors, read_user_features, read_users
 from pipelines.lake import Lake
 from pipelines.lists.funnel import in_blocks, knowledge_of, retrieval_for, retrieve
 from pipelines.lists.funnel_configuration import FunnelConfiguration
@@ -28,6 +28,18 @@ class Known:
     catalogue: Catalogue
     users: pa.Table
     opted_out: NDArray[np.int64]
+    _text_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def text_vectors(self, encoder: str) -> NDArray[np.float32]:
+        """Text vectors of the catalogue by an encoder: float32 [I, D]; read from the lake once."""
+        if encoder not in self._text_vectors:
+            self._text_vectors[encoder] = read_text_vectors(self.lake, self.catalogue, encoder, self.day)
+        return self._text_vectors[encoder]
+
+
+def read_known(lake: Lake, day: date) -> Known:
+    """What is known on a day."""
+    return Known(lake, day, read_catalogue(lake, day), read_users(lake, day), read_opted_out(lake, day))
 
 
 @dataclass(frozen=True)
@@ -71,9 +83,10 @@ def labelled_day(
         generator = np.random.default_rng([seed, shown_on.toordinal()])
         theirs = np.sort(generator.choice(theirs, most_users, replace=False))
     histories = read_histories(lake, before, opted_out=known.opted_out).of(theirs)
-    text = read_text_vectors(lake, known.catalogue, model_set.text_encoder, known.day)
     then = as_known(known.catalogue, before, shown_on)
-    retrieval = retrieval_for(model_set, then, text, read_popularity(lake, before))
+    retrieval = retrieval_for(
+        model_set, then, known.text_vectors(model_set.text_encoder), read_popularity(lake, before)
+    )
     user_features = read_user_features(lake, before, theirs)
     item_features = read_item_features(lake, before, known.catalogue)
     inputs, labels, user_ids = [], [], []

@@ -352,5 +352,5 @@ def explained(retrieval: Retrieval, histories: Histories, positions: Integers, s
     is_near = is_there & (source_codes == _CODES["item_item"])
     reasons.nearest_neighbours(retrieval.neighbours, positions, is_near, recent, found)
     is_next = is_there & (source_codes == _CODES["next_episode"])
-    reasons.previous(retrieval.catalogue.next_episodes, positions, is_next, recent, found)
+    reasons.previous(retrieval.catalogue.previous_episodes, positions, is_next, recent, found)
     return found

@@ -42,18 +42,18 @@ def nearest_neighbours(
 
 
 def previous(
-    next_episodes: Integers, candidates: Integers, is_asked: NDArray[np.bool_], recent: Recent, reasons: Integers
+    previous_episodes: Integers, candidates: Integers, is_asked: NDArray[np.bool_], recent: Recent, reasons: Integers
 ) -> None:
     """Write the closest episode before that is among the recent titles; as above.
 
     Args:
-        next_episodes: int64 [I], which episode follows each title, -1 for none.
+        previous_episodes: int64 [I], which episode comes before each title, -1 for none.
         candidates: int64 [B, C].
         is_asked: bool [B, C].
         recent: of the users.
         reasons: int64 [B, C].
     """
-    _write_previous(next_episodes, candidates, is_asked, recent.positions, reasons)
+    _write_previous(previous_episodes, candidates, is_asked, recent.positions, reasons)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -115,20 +115,16 @@ def _write_neighbours(neighbours, weights, candidates, is_asked, recent, shares,
 
 
 @numba.njit(cache=True, nogil=True)
-def _write_previous(next_episodes, candidates, is_asked, recent, reasons):  # type: ignore[no-untyped-def]
-    before = np.full(len(next_episodes), -1, np.int64)
-    for title in range(len(next_episodes)):
-        if next_episodes[title] >= 0:
-            before[next_episodes[title]] = title
+def _write_previous(previous_episodes, candidates, is_asked, recent, reasons):  # type: ignore[no-untyped-def]
     for user in range(len(candidates)):
         for place in range(candidates.shape[1]):
             if not is_asked[user, place]:
                 continue
             reasons[user, place] = -1
-            title = before[candidates[user, place]]
+            title = previous_episodes[candidates[user, place]]
             while title >= 0 and reasons[user, place] < 0:
                 for back in range(recent.shape[1]):
                     if recent[user, back] == title:
                         reasons[user, place] = back
                         break
-                title = before[title]
+                title = previous_episodes[title]

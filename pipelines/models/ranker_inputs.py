@@ -245,7 +245,7 @@ class Knowledge:
             creators=catalogue.creators,
             series=catalogue.series,
             next_episodes=catalogue.next_episodes,
-            previous_episodes=titles.previous_episodes,
+            previous_episodes=catalogue.previous_episodes,
             series_lengths=titles.series_lengths,
         )
 

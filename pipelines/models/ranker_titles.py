@@ -107,14 +107,6 @@ class Titles:
         return np.asarray(has_genre / np.maximum(has_genre.sum(1, keepdims=True), 1), np.float32)
 
     @cached_property
-    def previous_episodes(self) -> Integers:
-        """The position of the episode before each title, -1 where there is none: int64 [I]."""
-        following = self.catalogue.next_episodes
-        previous = np.full(len(following), -1, np.int64)
-        previous[following[following >= 0]] = np.flatnonzero(following >= 0)
-        return previous
-
-    @cached_property
     def series_lengths(self) -> Integers:
         """How many titles each series has: int64, by code."""
         series = self.catalogue.series

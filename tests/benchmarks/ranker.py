@@ -36,11 +36,8 @@ from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from feature_defs.ranking import CATEGORICALS, DENSE_FEATURES, HEADS, POLICY_WEIGHTS
-from pipelines.catalogue import read_catalogue
 from pipelines.evaluation.comparison import CANDIDATES, per_user
-from pipelines.histories import read_opted_out
-from pipelines.knowledge import read_users
-from pipelines.labelled_days import Known, labelled_day
+from pipelines.labelled_days import labelled_day, read_known
 from pipelines.largest import largest
 from pipelines.lists.candidates import Candidates, padded
 from pipelines.lists.funnel import in_blocks, knowledge_of, retrieve
@@ -191,7 +188,7 @@ def measured(night: Night, week: date, repeats: int) -> dict[str, object]:
 def labelled_rows(night: Night, model_set: ModelSet, week: date) -> Rows:
     """The examples of the days that a weekly run holds out."""
     lake = night.lake
-    known = Known(lake, week, read_catalogue(lake, week), read_users(lake, week), read_opted_out(lake, week))
+    known = read_known(lake, week)
     days = [week - timedelta(days=number) for number in reversed(range(LABEL_DAYS))]
     found = {day: labelled_day(known, model_set, day, FUNNEL, CONFIGURATION.seed) for day in days}
     there = {day: rows for day, rows in found.items() if rows is not None}
@@ -223,7 +220,7 @@ class Blocks:
 
 def blocks_of(night: Night, model_set: ModelSet, week: date) -> Blocks:
     """The candidates of the users of the last day, by models and histories of before."""
-    judge = Judge(night, week - timedelta(days=1), week, week)
+    judge = Judge(night, week, 1)
     retrieval, (user_features, item_features) = judge.retrieval(model_set), judge.features()
     blocks = []
     for block in in_blocks(judge.past):

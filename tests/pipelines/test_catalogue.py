@@ -33,6 +33,7 @@ def test_an_episode_is_followed_by_the_next_of_its_series_over_seasons_and_never
         6, series_id=[7, 7, 7, 8, 8, None], season=[1, 2, 1, 1, 1, None], episode=[1, 1, 2, 1, 3, None]
     )
     assert found.next_episodes.tolist() == [2, -1, 1, 4, -1, -1]
+    assert found.previous_episodes.tolist() == [-1, 2, 0, -1, 3, -1]
     assert found.series.tolist() == [0, 0, 0, 1, 1, -1]
     alone = small.catalogue(2, series_id=[7, 7], season=[1, 1], episode=[1, 2])
     assert alone.series.tolist() == [0, 0]
