@@ -17,7 +17,7 @@ export DO_NOT_TRACK := 1
 .PHONY: help setup lock demo services services-stop docs test test-fast check format serve airflow mlflow clean bench-quality bench-retrieval bench-als bench-towers bench-score bench-day demo-audit bench-lookup bench-ranker bench-audit bench-audit-power bench-funnel bench-funnel-demo bench-simulation bench-publish
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## Install the locked versions into .venv (3.7 GB fetched, 8 GB on disk) and Java 17
 
