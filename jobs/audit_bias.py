@@ -7,14 +7,12 @@ recorded, and the night goes on: `promote_models` refuses it, and the champion m
 
 from datetime import date
 
-from feature_defs.interactions import INTERACTIONS
-from feature_defs.judged_lists import JUDGED_LISTS
 from pipelines.audit.append_once import append_once
 from pipelines.audit.auditing import audit
 from pipelines.audit.content import audit_content
 from pipelines.audit.findings import AuditResult
 from pipelines.audit.in_force import in_force_until, moment_of_challenger
-from pipelines.audit.offline import TABLES, judged_subjects, not_audited
+from pipelines.audit.offline import judged_subjects, not_audited, versions_read
 from pipelines.audit.policy_file import read_policy
 from pipelines.audit.records import trusted_records
 from pipelines.audit.report import write_report
@@ -23,8 +21,9 @@ from pipelines.audit.words import part_sentences
 from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
 from pipelines.errors import DataError, RefusedError
+from pipelines.evaluation.judged_lists import evaluated_set
 from pipelines.lake import Lake
-from pipelines.runs import last_step, run_of, step
+from pipelines.runs import run_of, step
 from pipelines.settings import read_settings
 
 
@@ -37,12 +36,11 @@ def main(day: date) -> None:
     settings = read_settings()
     lake = Lake(settings.lake, settings.lake_options)
     this_run = run_of(lake, day)
-    challenger = str(last_step(lake, this_run, "assemble_models")["writes"]["model_set"])
-    last_step(lake, this_run, "evaluate_models")
+    challenger = evaluated_set(lake, this_run)
     policy = read_policy(settings.audit_policy)
     signer = open_signer(settings.audit_key, settings.home)
     with step(lake, this_run, "audit_bias") as work:
-        work.reads = {table.name: lake.version(table) or 0 for table in (INTERACTIONS, JUDGED_LISTS, *TABLES)}
+        work.reads = versions_read(lake)
         try:
             moment = moment_of_challenger(trusted_records(lake, signer.public_key, settings.audits))
         except RefusedError as error:
@@ -52,7 +50,8 @@ def main(day: date) -> None:
             return
         result: AuditResult
         try:
-            result = audit(judged_subjects(lake, this_run, policy), policy, seed=int(challenger[:8], 16))
+            subjects = judged_subjects(lake, this_run, policy, challenger, is_beside_champion=True)
+            result = audit(subjects, policy, seed=int(challenger[:8], 16))
         except DataError as error:
             # What cannot be judged is not promoted; the champion's lists do not wait for it.
             result = not_audited(str(error))

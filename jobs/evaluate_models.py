@@ -97,6 +97,8 @@ def main(day: date) -> None:
             seed=gate.seed,
         )
         work.wrote(lake.replace(EVALUATIONS, rows, day, where={"run_id": this_run.run_id}, run_id=this_run.run_id))
+        # What was judged is what may be audited and promoted, whatever is assembled after it.
+        work.writes["model_set"] = challenger
         work.counts |= {"users": len(truth.user_ids), "roles": sorted(judged)}
         for row in rows.to_pylist():
             if row["metric"] == gate.metric and row["segment"] == "all":

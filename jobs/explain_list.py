@@ -15,7 +15,7 @@ from feature_defs.recommendations import RECOMMENDATIONS
 from feature_defs.record import RUNS
 from pipelines.audit.entry import AuditRecord
 from pipelines.audit.explanation import audit_lines, list_lines, promotion_lines, run_lines, table_lines
-from pipelines.audit.export import EXPORT, PUBLIC_KEY
+from pipelines.audit.export import EXPORT, verify_command
 from pipelines.audit.in_force import covering, promotions_of
 from pipelines.audit.records import signed_records, trusted_records
 from pipelines.audit.signing import open_signer
@@ -115,8 +115,7 @@ def _say_audits(settings: Settings, lake: Lake, model_set: str, day: date) -> No
         verified = "every record is as it was signed"
     except RefusedError as error:
         verified = str(error)
-    command = f"python -m jobs.verify_audit --records {export} --public-key {settings.audits / PUBLIC_KEY}"
-    _say("record", [verified, f"verified by {command}"])
+    _say("record", [verified, f"verified by {verify_command(settings.audits)}"])
 
 
 def _audit(settings: Settings, audit: AuditRecord | None, entries: Sequence[AuditRecord]) -> list[str]:

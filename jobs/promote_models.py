@@ -4,8 +4,9 @@ It becomes champion if the metric gate lets it pass, its own audit did, and a fu
 configuration. The decision is recorded and signed with every reason, either way.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import date
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -20,9 +21,10 @@ from pipelines.audit.records import append_record, trusted_records
 from pipelines.audit.signing import open_signer
 from pipelines.command_line import run, say, say_result
 from pipelines.digested_files import DigestedFiles
-from pipelines.errors import RefusedError
+from pipelines.errors import DataError, RefusedError
 from pipelines.evaluation.comparison import held_against
 from pipelines.evaluation.gate import metric_gate
+from pipelines.evaluation.judged_lists import evaluated_set
 from pipelines.lake import Lake
 from pipelines.promotion import (
     Decision,
@@ -33,7 +35,7 @@ from pipelines.promotion import (
     with_audits,
     with_day_in_order,
 )
-from pipelines.runs import last_step, run_of, step
+from pipelines.runs import run_of, step
 from pipelines.settings import read_settings
 from pipelines.tracking import log_decision, seen_champion
 
@@ -52,13 +54,13 @@ def main(day: date, promote: bool = True, allow_older: bool = False) -> None:
     if not promote:
         say_result({"job": "promote_models", "run_id": this_run.run_id, "verdict": "not asked for"})
         return
-    challenger = str(last_step(lake, this_run, "assemble_models")["writes"]["model_set"])
-    last_step(lake, this_run, "evaluate_models")
+    challenger = evaluated_set(lake, this_run)
     policy = policy_digest(read_policy(settings.audit_policy))
     fingerprint = fingerprint_of(this_run.configuration)
     signer = open_signer(settings.audit_key, settings.home)
     with step(lake, this_run, "promote_models") as work:
         rows = lake.read(EVALUATIONS, day, day, where=pc.field("run_id") == this_run.run_id).to_pylist()
+        _check_figures(rows, challenger, day)
         gate = this_run.configuration.gate
         models = DigestedFiles(settings.models)
         # What cannot be loaded is not promoted: judging it has loaded it, and its files are still what they were.
@@ -110,6 +112,20 @@ def main(day: date, promote: bool = True, allow_older: bool = False) -> None:
             "is_alias_moved": bool(moved),
             "audit_head": chain[-1].digest if chain else None,
         }
+
+
+def _check_figures(rows: Sequence[Mapping[str, Any]], challenger: str, day: date) -> None:
+    """Refuse figures of another set: an evaluation that was killed leaves them without having been recorded.
+
+    Raises:
+        DataError: if there are any.
+    """
+    judged = next((row["model_set"] for row in rows if row["role"] == "challenger"), challenger)
+    if judged != challenger:
+        raise DataError(
+            f"the figures of {day} are of model set {judged}, and not of {challenger}, which was evaluated last: run "
+            f"`python -m jobs.evaluate_models --day {day}` again"
+        )
 
 
 def _say_strangers(moved: Set[str | None], now: Decision | None, chain: Sequence[AuditRecord]) -> None:

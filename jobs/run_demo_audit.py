@@ -20,11 +20,13 @@ from pipelines.audit.auditing import audit
 from pipelines.audit.content import audit_content
 from pipelines.audit.demonstration import demonstration
 from pipelines.audit.entry import AuditRecord
-from pipelines.audit.month_content import with_champion
-from pipelines.audit.offline import judged_subjects
+from pipelines.audit.export import verify_command
+from pipelines.audit.in_force import newest_promotion
+from pipelines.audit.month import audited_month
+from pipelines.audit.month_content import parts_of
 from pipelines.audit.policy_file import read_policy
-from pipelines.audit.records import append_record
-from pipelines.audit.report import parts_of, verify_command, write_report
+from pipelines.audit.records import append_record, records
+from pipelines.audit.report import write_report
 from pipelines.audit.served_month import served_subjects
 from pipelines.audit.signing import open_signer
 from pipelines.audit.words import part_sentences, verdict_explained
@@ -32,8 +34,7 @@ from pipelines.command_line import run, say
 from pipelines.digested_files import DigestedFiles
 from pipelines.errors import UsageError
 from pipelines.lake import Lake
-from pipelines.promotion import champion
-from pipelines.runs import last_step, run_of
+from pipelines.runs import run_of
 from pipelines.settings import read_settings
 from pipelines.simulation.configuration import WorldConfiguration
 from pipelines.simulation.tables import simulated_tables
@@ -67,11 +68,12 @@ def main(data: Path | None = None) -> None:
         found.append(_kept(home, "MovieLens", *_of_tables(tables, policy), policy))
     demo = settings.home.absolute() / "demo"
     lake = Lake(str(demo / "lake"))
-    if champion(lake) is not None:
+    promotion = newest_promotion(records(lake))
+    if promotion is not None:
         say(
             f"\nthe simulated service: the {_DAYS} days as served and the champion, as the demo left them in {demo} ..."
         )
-        found.append(_kept(home, "The simulated service", *_of_demo(demo, lake, policy), policy))
+        found.append(_kept(home, "The simulated service", *_of_demo(demo, lake, promotion, policy), policy))
     else:
         say("\nthe simulated service: a small one, for there is no demo to look at (make demo makes one) ...")
         tables = {
@@ -93,20 +95,13 @@ def _of_tables(tables: dict[Any, pa.Table], policy: AuditPolicy) -> _Audited:
     return audit_content(result, policy, made.run, model_set, made.files, {}), made.run.day
 
 
-def _of_demo(demo: Path, lake: Lake, policy: AuditPolicy) -> _Audited:
+def _of_demo(demo: Path, lake: Lake, promotion: AuditRecord, policy: AuditPolicy) -> _Audited:
     """The content of an audit of the demo's last month and its champion, and its day."""
     day = lake.days(EVENTS)[-1]
-    this_run, now = run_of(lake, day), champion(lake)
-    promoted = now.challenger if now else ""
     with open_warehouse(str(demo / "warehouse.duckdb")) as warehouse:
-        served = audit(
-            served_subjects(lake, warehouse, day - timedelta(days=_DAYS - 1), day, policy), policy, seed=_SEED
-        )
-    challenger = last_step(lake, this_run, "assemble_models")["writes"]["model_set"]
-    role = "challenger" if challenger == promoted else "champion"
-    judged = audit(judged_subjects(lake, this_run, policy, role, beside=None), policy, seed=_SEED)
-    files = DigestedFiles(str(demo / "models")).load(promoted)
-    return with_champion(audit_content(served, policy, this_run, promoted, files, {}), judged), day
+        served = served_subjects(lake, warehouse, day - timedelta(days=_DAYS - 1), day, policy)
+    models = DigestedFiles(str(demo / "models"))
+    return audited_month(lake, models, run_of(lake, day), promotion, served, policy), day
 
 
 def _kept(home: Path, title: str, content: dict[str, Any], day: date, policy: AuditPolicy) -> AuditRecord:

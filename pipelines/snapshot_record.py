@@ -4,7 +4,6 @@ Read by the endpoint, so a local folder is read with plain Python; only an objec
 """
 
 import re
-import secrets
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 
 from pipelines.errors import DataError
+from pipelines.whole_files import write_whole
 
 _FOLDER = "by_run"
 _RUN_ID = re.compile(r"\d{8}-[0-9a-f]{12}")
@@ -43,11 +43,7 @@ def write_record(place: str, record: SnapshotRecord) -> None:
         with system.open_output_stream(f"{root}/{_FOLDER}/{name}") as stream:
             stream.write(content)
         return
-    folder = Path(place) / _FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f"{name}.{secrets.token_hex(4)}.partial"
-    fresh.write_bytes(content)
-    fresh.replace(folder / name)
+    write_whole(Path(place) / _FOLDER / name, content)
 
 
 def read_record(place: str, run_id: str) -> SnapshotRecord | None:

@@ -30,17 +30,19 @@ def audit_content(
     tables: Mapping[str, int],
     *,
     in_force_until: date | None = None,
+    fingerprint: str | None = None,
 ) -> dict[str, Any]:
     """The content of a record of an audit, for `pipelines.audit.records.append_record`.
 
     Args:
         result: what was found.
         policy: by which it was judged.
-        run: whose inputs and configuration the set has.
+        run: the night of the audit, whose inputs it had.
         model_set: its digest.
         files: of the set, as they were loaded.
         tables: version by name of what else was read, beside the inputs of the run.
         in_force_until: of a full audit; none for a challenger's own.
+        fingerprint: of the configuration that the set is of; that of the run unless it says another.
     """
     pinned = {name: {"version": pin.version, "digest": pin.digest} for name, pin in run.inputs.items()}
     said = {
@@ -48,13 +50,12 @@ def audit_content(
         "run_id": run.run_id,
         "model_set": model_set,
         "set_files": {name: digest_of_bytes(data) for name, data in files.items()},
-        "index": digest_of_bytes(files["index.faiss"]) if "index.faiss" in files else None,
         "tables": pinned | {name: {"version": version} for name, version in tables.items()},
         "policy": policy_digest(policy),
         "policy_name": policy.name,
         "policy_version": policy.version,
         "is_demo": policy.is_demo,
-        "fingerprint": fingerprint_of(run.configuration),
+        "fingerprint": fingerprint or fingerprint_of(run.configuration),
         "code": code_digest(_ROOT),
     }
     return said if in_force_until is None else {**said, "in_force_until": str(in_force_until)}

@@ -23,7 +23,7 @@ from pipelines.audit.statistics import (
 def run_controls(family: Family, values: UserValues, policy: AuditPolicy, *, seed: int) -> Controls:
     """The controls of an audit; without a group that is large enough, no bias can be planted and found."""
     generator = np.random.default_rng([seed, 2])
-    planted = _planted(family, values, policy, generator)
+    planted, was_found = _planted(family, values, policy, generator)
     margined, unmargined = 0, 0
     without = [GroupTest(one.group, one.metric, one.kind, 1.0, one.is_more_better) for one in family.tests]
     totals = family.moments.sum(0).reshape(-1, 6)
@@ -35,7 +35,7 @@ def run_controls(family: Family, values: UserValues, policy: AuditPolicy, *, see
         margined += bool((adjusted_by_moments(sums, totals, family.tests) < policy.alpha).any())
         unmargined += bool((adjusted_by_moments(sums, totals, without) < policy.alpha).any())
     return Controls(
-        planted_bias_failed=bool(planted),
+        planted_bias_failed=was_found,
         planted_group=planted,
         permutation_count=policy.permutations,
         permutation_failure_count=margined,
@@ -44,12 +44,14 @@ def run_controls(family: Family, values: UserValues, policy: AuditPolicy, *, see
     )
 
 
-def _planted(family: Family, values: UserValues, policy: AuditPolicy, generator: np.random.Generator) -> str:
-    """The group in which a planted bias was found, in words; empty if it was not."""
+def _planted(
+    family: Family, values: UserValues, policy: AuditPolicy, generator: np.random.Generator
+) -> tuple[str, bool]:
+    """The group in which a bias was planted, in words (empty if none is large enough), and whether it was found."""
     large = [one for one in family.groups if one.place >= 0 and one.size == "enough" and not one.pool_of]
     large = [one for one in large if one.is_primary] or large
     if not large or not family.tests:
-        return ""
+        return "", False
     sums = family.sums(family.moments)
     totals = family.moments.sum(0).reshape(-1, 6)
     estimates = dict(zip(family.tests, contrasts(sums, totals, family.tests).estimates, strict=True))
@@ -68,4 +70,4 @@ def _planted(family: Family, values: UserValues, policy: AuditPolicy, generator:
     sums = family.sums(moments)
     adjusted = adjusted_by_moments(sums, moments.sum(0).reshape(-1, 6), family.tests)
     is_own = np.array([one.group == chosen.place for one in family.tests])
-    return f"{chosen.attribute.name} {chosen.name}" if bool((adjusted[is_own] < policy.alpha).any()) else ""
+    return f"{chosen.attribute.name} {chosen.name}", bool((adjusted[is_own] < policy.alpha).any())

@@ -9,6 +9,7 @@ from typing import Any
 
 from feature_defs.recommendations import NO_REASON, SOURCES
 from pipelines.audit.entry import AuditRecord
+from pipelines.audit.month_content import parts_of
 from pipelines.lists.codec import UserList
 from pipelines.runs import Run
 
@@ -57,22 +58,32 @@ def audit_lines(audit: AuditRecord, approvals: Sequence[AuditRecord]) -> list[st
     """An audit: policy, verdict and reasons, the decisive figures, who approved it, until when it is in force."""
     said = audit.content
     is_demo = ", for demos only" if said.get("is_demo") else ""
+    parts = parts_of(said)
+    is_whole = len(parts) == 1
+    counted = f"of {said['user_count']:,} users; " if is_whole else ""
     lines = [
         f"{audit.audit_id}: {said['verdict']} under the policy {said.get('policy_name')} version "
         f"{said.get('policy_version')} ({str(said['policy'])[:16]}){is_demo}",
-        f"  of {said.get('user_count', 0):,} users; the set was {said['model_set']}",
+        f"  {counted}the set was {said['model_set']}",
         *(f"  {reason}" for reason in said.get("reasons", ())),
     ]
-    decisive = [one for one in said.get("findings", ()) if one["limit"] is not None]
-    lines += [f"  {_finding(one)}" for one in sorted(decisive, key=lambda one: _ORDER.index(one["verdict"]))[:_MOST]]
-    if len(decisive) > _MOST:
-        lines.append(f"  and {len(decisive) - _MOST} findings more")
+    for name, part in parts:
+        if not is_whole:
+            lines.append(f"  {name}: {part['verdict']}, of {part['user_count']:,} users")
+        lines += _decisive(part["findings"])
     for approval in approvals:
         answer = "approved" if approval.content.get("is_approved") is True else "rejected"
         lines.append(f"  {answer} by {approval.content.get('by')} on {approval.content['recorded_at']}")
     if said.get("in_force_until"):
         lines.append(f"  in force from {said['day']} until {said['in_force_until']}, at the longest")
     return lines
+
+
+def _decisive(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The findings that were held against a limit, the worst first, as many as are shown."""
+    found = [one for one in findings if one["limit"] is not None]
+    lines = [f"  {_finding(one)}" for one in sorted(found, key=lambda one: _ORDER.index(one["verdict"]))[:_MOST]]
+    return [*lines, f"  and {len(found) - _MOST} findings more"] if len(found) > _MOST else lines
 
 
 def _finding(one: Mapping[str, Any]) -> str:

@@ -1,12 +1,12 @@
 """The record as a file, for whoever verifies it elsewhere: one line an entry, and the public key beside it."""
 
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.audit.entry import AuditRecord, entry_of_line
 from pipelines.audit.signing import public_pem
 from pipelines.errors import DataError, UnavailableError, UsageError
+from pipelines.whole_files import write_whole
 
 EXPORT = "records.jsonl"
 PUBLIC_KEY = "public_key.pem"
@@ -19,9 +19,8 @@ def write_export(records: Sequence[AuditRecord], audits: Path) -> None:
         UnavailableError: if the folder cannot be written.
     """
     try:
-        audits.mkdir(parents=True, exist_ok=True)
-        _write(audits / PUBLIC_KEY, public_pem(records[-1].public_key))
-        _write(audits / EXPORT, b"".join(record.to_line() for record in records))
+        write_whole(audits / PUBLIC_KEY, public_pem(records[-1].public_key))
+        write_whole(audits / EXPORT, b"".join(record.to_line() for record in records))
     except OSError as error:
         raise UnavailableError(f"the record cannot be exported to {audits}: {error.strerror}") from None
 
@@ -50,7 +49,7 @@ def read_export(path: Path) -> list[AuditRecord]:
     return found
 
 
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    partial.write_bytes(data)
-    partial.replace(path)
+def verify_command(audits: Path, head: str | None = None) -> str:
+    """The command that verifies an export offline, with the public key alone, and with it that an entry is there."""
+    command = f"python -m jobs.verify_audit --records {audits / EXPORT} --public-key {audits / PUBLIC_KEY}"
+    return command if head is None else f"{command} --expect-head {head}"

@@ -46,6 +46,7 @@ class Finding:
 class Controls:
     """Whether the audit could have failed, and how often it fails where there is nothing to find.
 
+    `planted_group`: in which a bias was planted; empty if none was large enough.
     `bound`: the upper end of the exact one-sided 95 % interval of the share of label permutations that fail.
     `unmargined_failure_count`: permutations that fail if every margin is taken off; alpha of them are expected.
     """
@@ -60,20 +61,17 @@ class Controls:
 
 @dataclass(frozen=True)
 class AuditResult:
-    """The verdict of a whole audit: sentences, the decisive ones first, and all findings."""
+    """The verdict of a whole audit: sentences, the decisive ones first, and all findings; no controls if not made."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
     findings: tuple[Finding, ...]
-    controls: Controls
+    controls: Controls | None
     user_count: int
-    seconds: float
 
     def to_record(self) -> dict[str, Any]:
-        """The result as JSON-like values for a record: aggregates alone, no seconds; NaN becomes `None`."""
-        values = asdict(self)
-        del values["seconds"]
-        cleaned: dict[str, Any] = _without_nan(values)
+        """The result as JSON-like values for a record: aggregates alone; NaN becomes `None`."""
+        cleaned: dict[str, Any] = _without_nan(asdict(self))
         return cleaned
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from pipelines.audit import words
 from pipelines.audit.entry import AuditRecord
-from pipelines.audit.report import parts_of, rendered, write_page
+from pipelines.audit.month_content import parts_of
+from pipelines.audit.report import rendered, write_page
 from pipelines.configuration import configuration_to_json
 from pipelines.runs import Run
 
@@ -144,16 +145,22 @@ def _groups(audit: AuditRecord) -> list[tuple[str, str, str, str]]:
     rows = []
     for (attribute, group), found in by_group.items():
         count = next(iter(found.values()))["user_count"]
-        ratio = found.get("recall_at_20:floor")
         rows.append(
             (
                 f"{words.attribute_title(attribute)}: {words.group_title(group)}",
                 f"{count:,}" if count else "too few to be told",
                 _told(found.get("recall_at_20"), "estimate"),
-                "–" if ratio is None else f"{ratio['estimate']:.0%} [{ratio['low']:.0%}, {ratio['high']:.0%}]",
+                _told_ratio(found.get("recall_at_20:floor")),
             )
         )
     return rows
+
+
+def _told_ratio(one: Mapping[str, Any] | None) -> str:
+    if one is None or one["estimate"] is None:
+        return "–"
+    interval = "" if one["low"] is None else f" [{words.share(one['low'])}, {words.share(one['high'])}]"
+    return f"{words.share(one['estimate'])}{interval}"
 
 
 def _told(one: Mapping[str, Any] | None, name: str = "value") -> str:

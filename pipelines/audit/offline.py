@@ -5,47 +5,52 @@ from datetime import date
 import pyarrow.compute as pc
 
 from feature_defs.audit_policy import AuditPolicy
+from feature_defs.interactions import INTERACTIONS
 from feature_defs.items import ITEMS
+from feature_defs.judged_lists import JUDGED_LISTS
 from feature_defs.users import PROTECTED_ATTRIBUTES, USERS
-from pipelines.audit.findings import AuditResult, Controls, Verdict
+from pipelines.audit.findings import AuditResult, Verdict
 from pipelines.audit.groups import groups_of
 from pipelines.audit.subjects import Labels, Subjects, titles_of
 from pipelines.catalogue import Catalogue
-from pipelines.errors import DataError
 from pipelines.evaluation.comparison import CANDIDATES
 from pipelines.evaluation.held_out import read_held_out
-from pipelines.evaluation.judged_lists import read_judged
+from pipelines.evaluation.judged_lists import judged_sets, read_judged, role_of
 from pipelines.histories import Histories
 from pipelines.lake import Lake
 from pipelines.runs import Run
 
 # What is read beside the inputs of the run.
-TABLES = (PROTECTED_ATTRIBUTES,)
+_TABLES = (INTERACTIONS, JUDGED_LISTS, PROTECTED_ATTRIBUTES)
 _OF_USERS = ["user_id", "age_band", "country", "device", "signup_at"]
 
 
-def judged_subjects(
-    lake: Lake, run: Run, policy: AuditPolicy, role: str = "challenger", *, beside: str | None = "champion"
-) -> Subjects:
-    """The subjects of a run that was evaluated: the lists of a role that its evaluation kept.
+def versions_read(lake: Lake) -> dict[str, int]:
+    """The version of each table that an audit reads beside the inputs of the run, by name."""
+    return {table.name: lake.version(table) or 0 for table in _TABLES}
 
-    `beside` them stand those of another role for the same users, if it was judged.
+
+def judged_subjects(lake: Lake, run: Run, policy: AuditPolicy, model_set: str, *, is_beside_champion: bool) -> Subjects:
+    """The subjects of a run that was evaluated: the lists of a model set that its evaluation kept.
+
+    Args:
+        lake: where they are.
+        run: the run.
+        policy: names the attributes by which users are told apart.
+        model_set: digest of the set that made the lists.
+        is_beside_champion: whether the champion's for the same users stand beside them, if it was judged.
 
     Raises:
-        DataError: if the evaluation kept no lists in that role.
+        DataError: if the evaluation kept no lists of that set.
     """
+    role = role_of(lake, run, model_set)
+    is_compared = is_beside_champion and "champion" in judged_sets(lake, run)
     held_out = read_held_out(lake, run.day, run.configuration.truth_days)
     users = held_out.truth.user_ids
-    rankings = read_judged(lake, run, role, users, CANDIDATES)
-    if rankings is None:
-        raise DataError(
-            f"there is nobody to audit: run {run.run_id} kept no lists of its {role}, as no user had something to find "
-            "or it was not judged"
-        )
     return Subjects(
         user_ids=users,
-        rankings=rankings,
-        champion_rankings=read_judged(lake, run, beside, users, CANDIDATES) if beside else None,
+        rankings=read_judged(lake, run, role, users, CANDIDATES),
+        champion_rankings=read_judged(lake, run, "champion", users, CANDIDATES) if is_compared else None,
         truth=held_out.truth,
         histories=held_out.known,
         groups=read_groups(lake, run.day, policy, held_out.known, held_out.catalogue),
@@ -79,5 +84,4 @@ def read_origins(lake: Lake, day: date) -> dict[int, str]:
 
 def not_audited(reason: str) -> AuditResult:
     """The result of an audit that could not be made, for one reason: inconclusive, which holds a promotion."""
-    nothing = Controls(False, "", 0, 0, 0, 1.0)
-    return AuditResult(Verdict.INCONCLUSIVE, (reason,), (), nothing, 0, 0.0)
+    return AuditResult(Verdict.INCONCLUSIVE, (reason,), (), None, 0)

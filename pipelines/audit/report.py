@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from feature_defs.audit_policy import AuditPolicy
 from pipelines.audit import words
 from pipelines.audit.entry import AuditRecord
-from pipelines.audit.month_content import CHAMPION, SERVED
+from pipelines.audit.export import verify_command
+from pipelines.audit.month_content import parts_of
 from pipelines.audit.report_plots import forest, is_of_users
 from pipelines.errors import UnavailableError
+from pipelines.whole_files import write_whole
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_PARTS = {SERVED: "As served", CHAMPION: "As the champion would serve"}
-_OFFLINE = "As it would be served"
 # By the kind of test.
 _PLOTS = {
     ("floor",): "Groups held against everybody else",
@@ -42,11 +41,8 @@ def write_page(path: Path, page: str) -> Path:
     Raises:
         UnavailableError: if the folder cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, page.encode())
     except OSError as error:
         raise UnavailableError(f"the page {path} cannot be written: {error.strerror}") from None
     return path
@@ -88,20 +84,6 @@ def rendered(template: str, **values: object) -> str:
     )
     style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(style=style, **values)
-
-
-def parts_of(content: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The audits of an entry by name: a month has two, of what was served and of the champion; a night has one."""
-    found = [(title, content[name]) for name, title in _PARTS.items() if name in content]
-    return found or [(_OFFLINE, content)]
-
-
-def verify_command(audits: Path, head: str) -> str:
-    """The command that verifies the record offline, with the public key alone, up to an entry."""
-    return (
-        f"python -m jobs.verify_audit --records {audits / 'records.jsonl'} --public-key {audits / 'public_key.pem'} "
-        f"--expect-head {head}"
-    )
 
 
 def _part(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +140,9 @@ def _overview(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 def _tile(one: Mapping[str, Any] | None) -> tuple[str, str]:
     """A verdict and what stands in its tile."""
-    return ("", "") if one is None else (one["verdict"], f"{words.SIGNS[one['verdict']]} {one['estimate']:.0%}")
+    return (
+        ("", "") if one is None else (one["verdict"], f"{words.SIGNS[one['verdict']]} {words.share(one['estimate'])}")
+    )
 
 
 def _explained(metric: str, *, with_test: bool) -> str:

@@ -108,7 +108,9 @@ def conclude(
 
 def _distrusted(controls: Controls, policy: AuditPolicy) -> list[str]:
     reasons = []
-    if not controls.planted_bias_failed:
+    if not controls.planted_group:
+        reasons.append("no group is large enough for a bias to be planted in: this audit could not have failed")
+    elif not controls.planted_bias_failed:
         reasons.append("the planted bias was not found: this audit could not have failed")
     if controls.permutation_failure_count > policy.permutation_limit * controls.permutation_count:
         reasons.append(

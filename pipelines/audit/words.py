@@ -148,6 +148,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def share(value: float | None) -> str:
+    """A share as it is printed; a dash where there is none."""
+    return "–" if value is None else f"{value:.0%}"
+
+
 def p_value(value: float | None) -> str:
     """A probability as it is printed."""
     if value is None:
@@ -161,8 +166,8 @@ def finding_sentence(finding: Mapping[str, Any]) -> str:
     title, whose = metric_title(metric), _whose(finding)
     if finding["estimate"] is None:
         return f"{whose}: {finding['reason']}."
-    sure = "" if finding["low"] is None else f" (95 % sure: {finding['low']:.0%} to {finding['high']:.0%})"
-    estimate, limit = f"{finding['estimate']:.0%}", f"{finding['limit'] or 0:.0%}"
+    sure = "" if finding["low"] is None else f" (95 % sure: {share(finding['low'])} to {share(finding['high'])})"
+    estimate, limit = share(finding["estimate"]), share(finding["limit"] or 0)
     if test == "floor":
         return (
             f"{whose}: in {title} they get {estimate} of what everybody else gets{sure}; at least {limit} is asked for."
@@ -214,18 +219,25 @@ def controls_sentences(controls: Mapping[str, Any] | None) -> list[str]:
     """Whether the audit can be believed, in sentences."""
     if controls is None:
         return ["There were no controls: the audit could not be made."]
-    planted = controls["planted_group"].replace("_", " ")
     return [
-        (
-            f"A bias was planted in a copy of the lists (users of “{planted}” lost what they would have found), and "
-            + ("the audit failed it, as it must." if controls["planted_bias_failed"] else "the audit did not find it.")
-        ),
+        _planted_sentence(controls),
         (
             f"Users were dealt into groups at random {controls['permutation_count']} times, where nothing can be "
             f"wrong: {controls['permutation_failure_count']} of these audits failed; with 95 % certainty the true "
             f"share is below {controls['bound']:.1%}."
         ),
     ]
+
+
+def _planted_sentence(controls: Mapping[str, Any]) -> str:
+    planted = controls["planted_group"].replace("_", " ")
+    if not planted:
+        return "No bias could be planted, as no group has its size: this audit could not have failed."
+    found = "the audit failed it, as it must" if controls["planted_bias_failed"] else "the audit did not find it"
+    return (
+        f"A bias was planted in a copy of the lists (users of “{planted}” lost what they would have found), and "
+        f"{found}."
+    )
 
 
 def policy_sentences(policy: Mapping[str, Any]) -> list[str]:

@@ -199,7 +199,7 @@ def test_jobs_out_of_order_say_which_comes_first(filled: Path) -> None:
     for main, first in (
         (assemble_models.main, "train_als"),
         (evaluate_models.main, "assemble_models"),
-        (promote_models.main, "assemble_models"),
+        (promote_models.main, "evaluate_models"),
         (write_lists.main, "score_users"),
         (publish_recommendations.main, "write_lists"),
     ):

@@ -10,17 +10,19 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from judged import Judged
 
 import jobs.promote_models
 from feature_defs.audit_policy import DEMO_POLICY
-from feature_defs.record import AUDIT_RECORDS
+from feature_defs.record import AUDIT_RECORDS, EVALUATIONS
+from pipelines.arrow_schemas import arrow_schema
 from pipelines.audit.policy_file import policy_to_json
 from pipelines.configuration import RunConfiguration
 from pipelines.errors import DataError
 from pipelines.promotion import champion, decisions
-from pipelines.runs import run_of, steps_of
+from pipelines.runs import last_step, run_of, steps_of
 from pipelines.tracking import log_decision, seen_champion
 
 DAY = date(2026, 1, 31)
@@ -140,6 +142,28 @@ def test_without_an_audit_of_its_own_it_is_refused(started: Judged) -> None:
     assert refused(started, day)[0] == f"the challenger {model_set[:12]} was not audited"
 
 
+def test_a_set_that_was_assembled_after_the_evaluation_is_not_promoted(started: Judged) -> None:
+    evaluated = str(last_step(started.lake, run_of(started.lake, NEXT), "evaluate_models")["writes"]["model_set"])
+    other = started.assemble(run_of(started.lake, NEXT), "never evaluated")
+    # Though its own audit passed and one is in force.
+    started.let_pass(other, NEXT)
+    jobs.promote_models.main(NEXT)
+    assert champion_of(started) == evaluated
+    assert other not in {entry.content["model_set"] for entry in started.entries if entry.moment == "promotion"}
+
+
+def test_figures_of_another_set_than_the_evaluated_one_promote_nothing(started: Judged) -> None:
+    evaluated = str(last_step(started.lake, run_of(started.lake, NEXT), "evaluate_models")["writes"]["model_set"])
+    # As an evaluation leaves them that is killed before it is recorded.
+    rows = started.lake.read(EVALUATIONS, NEXT, NEXT, columns=EVALUATIONS.names).to_pylist()
+    changed = [row | {"model_set": row["model_set"] and "f" * 32} for row in rows]
+    started.lake.replace(EVALUATIONS, pa.Table.from_pylist(changed, arrow_schema(EVALUATIONS)), NEXT)
+    before = champion_of(started)
+    with pytest.raises(DataError, match=f"are of model set {'f' * 32}, and not of {evaluated}"):
+        jobs.promote_models.main(NEXT)
+    assert champion_of(started) == before
+
+
 def test_one_that_starves_a_group_is_refused_and_trying_again_is_of_no_use(started: Judged) -> None:
     day = NEXT + timedelta(1)
     _, model_set = started.judge(day, "starving")
@@ -169,7 +193,7 @@ def test_an_expired_audit_refuses(started: Judged) -> None:
 
 def test_another_policy_refuses(started: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
     path = started.home / "policy.json"
-    path.write_text(policy_to_json(replace(DEMO_POLICY, version=2)))
+    path.write_text(policy_to_json(replace(DEMO_POLICY, version=DEMO_POLICY.version + 1)))
     monkeypatch.setenv("MARQUEE_AUDIT_POLICY", str(path))
     own, in_force = refused(started)[:2]
     assert own.endswith("the challenger's own audit, was judged by another policy than the one in use")

@@ -38,9 +38,7 @@ class Judged:
     def judge(self, day: date, letter: str, difference: float = 0.01, number: int = 1) -> tuple[Run, str]:
         """A challenger of a day, judged beside most popular: worse if the difference is below zero."""
         opened = record_run(self.lake, planned_run(day, number), number)
-        model_set = DigestedFiles(str(self.home / "models")).save({"set.txt": letter.encode()})
-        with step(self.lake, opened, "assemble_models") as work:
-            work.writes["model_set"] = model_set
+        model_set = self.assemble(opened, letter)
         figures = {"value": 0.2, "low": 0.19, "high": 0.21}
         apart = {"difference": difference, "difference_low": difference - 0.001, "difference_high": difference + 0.001}
         row = {"run_id": opened.run_id, "run_day": day, "metric": "ndcg_at_20", "segment": "all", "user_count": 500}
@@ -49,9 +47,16 @@ class Judged:
             {**row, **figures, **apart, "role": "most_popular"} | {"against": "challenger"},
         ]
         self.lake.replace(EVALUATIONS, pa.Table.from_pylist(rows, arrow_schema(EVALUATIONS)), day)
-        with step(self.lake, opened, "evaluate_models"):
-            pass
+        with step(self.lake, opened, "evaluate_models") as work:
+            work.writes["model_set"] = model_set
         return opened, model_set
+
+    def assemble(self, opened: Run, letter: str) -> str:
+        """Another challenger of a run; nothing judges it."""
+        model_set = DigestedFiles(str(self.home / "models")).save({"set.txt": letter.encode()})
+        with step(self.lake, opened, "assemble_models") as work:
+            work.writes["model_set"] = model_set
+        return model_set
 
     def let_pass(self, model_set: str, day: date) -> None:
         """Its audit passed: genesis for the first."""

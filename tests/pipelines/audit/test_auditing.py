@@ -296,6 +296,17 @@ def test_where_no_group_is_large_enough_the_audit_says_that_it_could_not_have_fa
     found = audit(audit_subjects(200), POLICY, seed=1)
     assert found.verdict == Verdict.INCONCLUSIVE
     assert not found.controls.planted_bias_failed
+    assert found.controls.planted_group == ""
+    assert "no group is large enough for a bias to be planted in: this audit could not have failed" in found.reasons
+
+
+def test_a_planted_bias_that_is_not_found_is_named_and_holds_a_promotion() -> None:
+    # Of so small a share of a group's loss nothing can be seen.
+    found = audit(subjects(), replace(SMALL, planted_loss=0.05), seed=1)
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert found.controls is not None
+    assert found.controls.planted_group
+    assert not found.controls.planted_bias_failed
     assert "the planted bias was not found: this audit could not have failed" in found.reasons
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from pipelines.audit.entry import AuditRecord
 from pipelines.audit.explanation import audit_lines, list_lines, promotion_lines
+from pipelines.audit.findings import AuditResult, Finding, Verdict
+from pipelines.audit.month_content import CHAMPION, with_lists
 from pipelines.lists.codec import pack, unpack
 
 SAID: dict[str, Any] = {"day": "2026-01-31", "recorded_at": "2026-02-01T02:30:00+00:00", "is_demo": False}
@@ -46,8 +48,26 @@ def test_an_audit_says_its_policy_verdict_figures_answer_and_days() -> None:
     ]
 
 
+def test_a_month_says_whom_each_of_its_parts_looked_at() -> None:
+    few = ("too few",)
+    finding = Finding(
+        "recall_at_20:floor", "gender", "f", 40, 0.9, 0.8, 1.0, 0.3, 0.4, 0.6, 1.0, True, Verdict.PASS, ""
+    )
+    served = AuditResult(Verdict.PASS, (), (finding,), None, 1234)
+    content = with_lists(served.to_record(), AuditResult(Verdict.INCONCLUSIVE, few, (), None, 56), CHAMPION)
+    audit = entry("monthly", **content, policy="p" * 64, policy_name="demo", policy_version=2, model_set="a" * 32)
+    assert audit_lines(audit, []) == [
+        "monthly-3: INCONCLUSIVE under the policy demo version 2 (pppppppppppppppp)",
+        f"  the set was {'a' * 32}",
+        "  the champion: too few",
+        "  As served: PASS, of 1,234 users",
+        "  PASS: recall_at_20:floor, gender f, 40 users: 0.900 [0.800, 1.000], limit 0.400, adjusted p 1.000",
+        "  As the champion would serve: INCONCLUSIVE, of 56 users",
+    ]
+
+
 def test_of_many_findings_the_worst_are_told() -> None:
-    audit = entry("challenger", verdict="PASS", policy="p", model_set="a", findings=[FINDING] * 12)
+    audit = entry("challenger", verdict="PASS", policy="p", model_set="a", user_count=9, findings=[FINDING] * 12)
     lines = audit_lines(audit, [])
     assert sum("gender f" in line for line in lines) == 10
     assert lines[-1] == "  and 2 findings more"

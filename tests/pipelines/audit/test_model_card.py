@@ -59,6 +59,11 @@ def test_the_card_has_data_figures_groups_and_limits(tmp_path: Path) -> None:
         assert limit[:40] in page.replace("&#39;", "'")
 
 
+def test_a_ratio_that_could_not_be_computed_is_a_dash() -> None:
+    untold = audited(found("recall_at_20", "male", 0.4), found("recall_at_20:floor", "male", None))
+    assert model_card(RUN, SET, ROWS, untold).groups == (("gender: male", "35", "0.400 [0.400, 0.400]", "–"),)
+
+
 def test_a_set_without_an_audit_says_so(tmp_path: Path) -> None:
     assert "It was not audited." in write_card(tmp_path, model_card(RUN, SET, [], None)).read_text()
 

@@ -11,10 +11,11 @@ import pytest
 from feature_defs.audit_policy import DEMO_POLICY
 from pipelines.audit.entry import NOTHING, AuditRecord
 from pipelines.audit.findings import AuditResult, Controls, Finding, Verdict
-from pipelines.audit.month_content import with_champion
-from pipelines.audit.report import parts_of, report_page, write_report
+from pipelines.audit.month_content import CHALLENGER, CHAMPION, parts_of, with_lists
+from pipelines.audit.offline import not_audited
+from pipelines.audit.report import report_page, write_report
 from pipelines.audit.report_plots import forest
-from pipelines.audit.words import finding_sentence, group_title, part_sentences, policy_sentences
+from pipelines.audit.words import controls_sentences, finding_sentence, group_title, part_sentences, policy_sentences
 from pipelines.errors import UnavailableError
 
 NAN = float("nan")
@@ -50,12 +51,13 @@ REPORTED = finding("coverage", "all", attribute="all", limit=NAN, p_value=None, 
 
 def result(*findings: Finding, verdict: Verdict = Verdict.FAIL) -> AuditResult:
     controls = Controls(True, "gender male", 200, 1, 4, 0.023)
-    return AuditResult(verdict, ("a reason",), findings, controls, 1000, 1.0)
+    return AuditResult(verdict, ("a reason",), findings, controls, 1000)
 
 
 def content_of(found: AuditResult) -> dict[str, Any]:
     return found.to_record() | {
-        "day": "2026-01-31", "run_id": "20260131-0123456789ab", "model_set": "a" * 32, "index": "b" * 64,
+        "day": "2026-01-31", "run_id": "20260131-0123456789ab",
+        "model_set": "a" * 32, "set_files": {"index.faiss": "b" * 64},
         "tables": {"users": {"version": 3, "digest": "d" * 32}, "judged_lists": {"version": 1}}, "policy": "c" * 64,
         "code": "e" * 32, "fingerprint": "f" * 64, "recorded_at": "2026-02-01T03:00:00+00:00", "is_demo": True,
     }  # fmt: skip
@@ -120,7 +122,7 @@ def test_what_comes_from_outside_is_escaped() -> None:
 
 def test_a_month_has_two_parts_and_the_worse_verdict() -> None:
     served = content_of(result(finding(), verdict=Verdict.PASS)) | {"in_force_until": "2026-03-07"}
-    content = with_champion(served, result(FEW, verdict=Verdict.INCONCLUSIVE))
+    content = with_lists(served, result(FEW, verdict=Verdict.INCONCLUSIVE), CHAMPION)
     assert content["verdict"] == "INCONCLUSIVE"
     assert content["reasons"] == ["as served: a reason", "the champion: a reason"]
     assert [(name, part["verdict"]) for name, part in parts_of(content)] == [
@@ -130,16 +132,25 @@ def test_a_month_has_two_parts_and_the_worse_verdict() -> None:
     assert "findings" not in content, "told once"
     page = page_of(content, "monthly")
     assert "once a named" in page
-    assert with_champion(served, result(FAILED))["verdict"] == "FAIL"
+    of_challenger = with_lists(served, result(FAILED), CHALLENGER)
+    assert of_challenger["verdict"] == "FAIL"
+    assert of_challenger["reasons"][-1] == "the challenger: a reason"
+    assert parts_of(of_challenger)[1][0] == "As the challenger would serve"
 
 
 def test_an_audit_that_could_not_be_made_has_a_page_that_says_why(tmp_path: Path) -> None:
-    nothing = Controls(False, "", 0, 0, 0, 1.0)
-    content = content_of(AuditResult(Verdict.INCONCLUSIVE, ("there is nobody to audit",), (), nothing, 0, 0.0))
+    content = content_of(not_audited("there is nobody to audit"))
     path = write_report(tmp_path, record_of(content), DEMO_POLICY)
     assert path == tmp_path / "challenger-20260131-7.html"
     assert "there is nobody to audit" in path.read_text()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_test_whose_figure_could_not_be_computed_has_a_tile_without_one() -> None:
+    # As a group's share is of others who found nothing: the difference is known, and the ratio is not.
+    untold = finding(estimate=NAN, low=NAN, high=NAN, reference=0.0)
+    page = page_of(content_of(result(untold, FAILED)))
+    assert '<td class="tile PASS">✓ –</td>' in page
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -192,6 +203,25 @@ def test_a_part_is_told_in_words() -> None:
         == "1,000 users were looked at, and 3 questions asked: in 1 nothing is amiss, 1 failed, 1 could not be told."
     )
     assert said[2] == "Too little is known of primary groups, which holds a promotion: Gender “other”, 500 users."
+
+
+def test_controls_say_what_was_done_and_nothing_that_was_not() -> None:
+    done = result().to_record()["controls"]
+    found, dealt = controls_sentences(done)
+    assert "“gender male” lost what they would have found), and the audit failed it, as it must." in found
+    assert "at random 200 times" in dealt
+    missed = controls_sentences(done | {"planted_bias_failed": False})[0]
+    assert "“gender male”" in missed
+    assert missed.endswith("the audit did not find it.")
+    unplanted = controls_sentences(done | {"planted_bias_failed": False, "planted_group": ""})[0]
+    assert unplanted == "No bias could be planted, as no group has its size: this audit could not have failed."
+    assert controls_sentences(None) == ["There were no controls: the audit could not be made."]
+
+
+def test_an_audit_that_could_not_be_made_tells_of_no_controls() -> None:
+    page = page_of(content_of(not_audited("gender is known of nobody")))
+    assert "There were no controls: the audit could not be made." in page
+    assert "planted" not in page.partition("What the policy asks")[0].partition("Can this be believed?")[2]
 
 
 def test_a_demo_policy_says_so_in_words_and_groups_read_well() -> None:
