@@ -23,7 +23,7 @@ class AuditedAttribute:
     # Labels in their natural order, where they have one: small groups are pooled with their neighbours, otherwise
     # with all other small ones.
     order: tuple[str, ...] = ()
-    # Where labels are cut from a number (events, days): the least number of each label of `order`.
+    # Where labels are cut from a number (titles, days, years): the least number of each label of `order`.
     least: tuple[int, ...] = ()
     # Least ratio of a group's mean to that of everybody else, for metrics that have a floor.
     floor: float = 0.8
@@ -51,7 +51,7 @@ class AuditedExposure:
     The shares of the catalogue and of what is wanted stand beside it; limits are ratios to the latter.
     """
 
-    # What titles are told apart by: creator_tier, language, origin, is_new.
+    # What titles are told apart by: creator, creator_tier, language, origin, is_new.
     name: str
     # Least ratio of a class's share of exposure to its share of what is wanted; none: reported only.
     least_ratio: float | None = None
@@ -65,14 +65,16 @@ class AuditPolicy:
 
     # What the policy is called, and which one of that name it is.
     name: str = "production"
-    version: int = 1
+    version: int = 2
     # Whether it is for demonstrations only: every record then says so.
     is_demo: bool = False
     # By what users are told apart.
     attributes: tuple[AuditedAttribute, ...] = (
         AuditedAttribute("activity_tier", True, ("new", "light", "regular", "heavy"), (0, 5, 20, 50), 0.5),
         AuditedAttribute("tenure", True, ("under_month", "under_year", "over_year"), (0, 30, 365), 0.5),
-        AuditedAttribute("age_band", True, ("under_18", "18_24", "25_34", "35_44", "45_54", "55_up")),
+        AuditedAttribute(
+            "age_band", True, ("under_18", "18_24", "25_34", "35_44", "45_54", "55_up"), (0, 18, 25, 35, 45, 55)
+        ),
         AuditedAttribute("gender", True, may_be_absent=True),
         AuditedAttribute("country"),
         AuditedAttribute("language"),
@@ -125,22 +127,23 @@ class AuditPolicy:
     permutations: int = 200
     permutation_limit: float = 0.05
 
-    def attribute(self, name: str) -> AuditedAttribute | None:
-        """The attribute of a name, if it is audited."""
-        return next((one for one in self.attributes if one.name == name), None)
-
 
 POLICY = AuditPolicy()
 
 # For a few dozen or hundred users: it finds a group that gets nothing, and little less. It says so in every record.
 DEMO_POLICY = AuditPolicy(
     name="demo",
+    version=2,
     is_demo=True,
     attributes=(
         AuditedAttribute("activity_tier", True, ("light", "heavy"), (0, 30), 0.5),
         AuditedAttribute("tenure", False, ("under_year", "over_year"), (0, 365), 0.5, True),
         AuditedAttribute(
-            "age_band", False, ("under_18", "18_24", "25_34", "35_44", "45_54", "55_up"), (), 0.5, may_be_absent=True
+            "age_band",
+            order=("under_18", "18_24", "25_34", "35_44", "45_54", "55_up"),
+            least=(0, 18, 25, 35, 45, 55),
+            floor=0.5,
+            may_be_absent=True,
         ),
         AuditedAttribute("gender", floor=0.5, may_be_absent=True),
         AuditedAttribute("country", floor=0.5, may_be_absent=True),

@@ -8,7 +8,7 @@ itself: nobody is dropped.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +18,39 @@ from numpy.typing import NDArray
 from feature_defs.audit_policy import AuditedAttribute, AuditPolicy
 from pipelines.audit.subjects import UNKNOWN, Labels
 from pipelines.catalogue import Catalogue
+from pipelines.days import end_of
 from pipelines.errors import DataError
 from pipelines.histories import Histories
 from pipelines.sorted_ids import positions_among
 
 _NAMED_MEMBERS = 4
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of users, as `groups_of` is told it; `histories` are those of `user_ids`, in their order."""
+
+    user_ids: NDArray[np.int64]
+    histories: Histories
+    catalogue: Catalogue
+    users: pa.Table
+    protected: pa.Table | None
+    day: date
+
+
+# By what users can be told apart, and how their labels are found.
+_LABELS: Mapping[str, Callable[[_Known, AuditedAttribute], Labels]] = {
+    "activity_tier": lambda known, one: _cut(np.diff(known.histories.offsets), one),
+    "tenure": lambda known, one: _cut(_days_since_signup(known.users, known.user_ids, known.day), one),
+    "age_band": lambda known, one: _age_bands(known.users, known.protected, known.user_ids, one),
+    "gender": lambda known, _: _column(known.protected, "gender", known.user_ids),
+    "country": lambda known, _: _column(known.users, "country", known.user_ids),
+    "language": lambda known, _: _languages(known.histories, known.catalogue),
+    "device": lambda known, _: _column(known.users, "device", known.user_ids),
+}
+ATTRIBUTES = tuple(_LABELS)
+# Those whose labels are cut from a number, by the policy's bounds.
+CUT_ATTRIBUTES = ("activity_tier", "tenure", "age_band")
 
 
 @dataclass(frozen=True)
@@ -66,16 +94,8 @@ def groups_of(
         protected: rows of PROTECTED_ATTRIBUTES, if the service holds any.
         day: the last day known.
     """
-    known: dict[str, Callable[[AuditedAttribute], Labels]] = {
-        "activity_tier": lambda one: _cut(np.diff(histories.of(user_ids).offsets), one),
-        "tenure": lambda one: _cut(_days_since_signup(users, user_ids, day), one),
-        "age_band": lambda one: _age_bands(users, protected, user_ids, one),
-        "gender": lambda _: _column(protected, "gender", user_ids),
-        "country": lambda _: _column(users, "country", user_ids),
-        "language": lambda _: _languages(histories.of(user_ids), catalogue),
-        "device": lambda _: _column(users, "device", user_ids),
-    }
-    return {one.name: known[one.name](one) for one in policy.attributes if one.name in known}
+    known = _Known(user_ids, histories.of(user_ids), catalogue, users, protected, day)
+    return {one.name: _LABELS[one.name](known, one) for one in policy.attributes if one.name in _LABELS}
 
 
 def coded(attribute: AuditedAttribute, labels: Labels) -> Coded:
@@ -185,9 +205,8 @@ def _column(rows: pa.Table | None, name: str, user_ids: NDArray[np.int64]) -> La
 def _days_since_signup(users: pa.Table, user_ids: NDArray[np.int64], day: date) -> NDArray[np.int64]:
     rows = users.sort_by("user_id")
     at = positions_among(rows.column("user_id").to_numpy().astype(np.int64), user_ids)
-    end = datetime.combine(day + timedelta(days=1), time(), timezone.utc)  # noqa: UP017
     signed = rows.column("signup_at").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).fill_null(2**62).to_numpy()
-    days = (int(end.timestamp()) * 1_000_000 - signed) // 86_400_000_000
+    days = (int(end_of(day).timestamp()) * 1_000_000 - signed) // 86_400_000_000
     # Before the first tier begins: unknown.
     return np.where(at >= 0, days[np.maximum(at, 0)], -1)
 
@@ -198,11 +217,9 @@ def _age_bands(
     bands = _column(users, "age_band", user_ids)
     if protected is None or not protected.num_rows:
         return bands
-    ages = pc.fill_null(protected.column("age"), -1)
-    lows = [0 if name.startswith("under") else int(name[:2]) for name in attribute.order]
-    names = np.array([UNKNOWN, *attribute.order], object)
-    by_age = names[np.searchsorted(np.array(lows), ages.to_numpy(), "right")]
-    rows = pa.table({"user_id": protected.column("user_id"), "band": pa.array(by_age, pa.string())})
+    # Before the first band begins: unknown.
+    ages = pc.fill_null(protected.column("age"), -1).to_numpy().astype(np.int64)
+    rows = pa.table({"user_id": protected.column("user_id"), "band": pa.array(_cut(ages, attribute), pa.string())})
     return np.where(bands == UNKNOWN, _column(rows, "band", user_ids), bands).astype(object)
 
 

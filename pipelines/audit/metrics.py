@@ -3,7 +3,7 @@
 Shapes: U users, M metrics, C classes of titles, k places, I titles.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +24,16 @@ _MIXED = 0.01
 _USERS_AT_ONCE = 8192
 # Places of a list that people see at once.
 PAGE = 20
+# Whether more of a metric is better for a user, by its name: of lists, and of what a month as served alone can tell.
+_OF_LISTS = {
+    "ndcg_at_20": True,
+    "recall_at_20": True,
+    "genre_miscalibration": False,
+    "popularity_miscalibration": False,
+    "listed_popularity": False,
+}
+_OF_SERVED = {"fallback_share": False, "list_age_days": False, "exploration_share": True}
+IS_MORE_BETTER: Mapping[str, bool] = {**_OF_LISTS, **_OF_SERVED}
 
 
 @dataclass(frozen=True)
@@ -59,11 +69,7 @@ def user_values(subjects: Subjects, policy: AuditPolicy) -> UserValues:
     """The metrics of a policy that can be computed of these subjects, in its order."""
     found = _of_lists(subjects, subjects.rankings)
     if subjects.served is not None:
-        found["fallback_share"] = subjects.served.fallback_shares
-        found["list_age_days"] = subjects.served.list_ages
-        is_shown = subjects.rankings >= 0
-        explored = (subjects.served.is_exploration & is_shown).sum(1)
-        found["exploration_share"] = _share(explored.astype(np.float64), is_shown.sum(1))
+        found |= _of_served(subjects.served, subjects.rankings >= 0)
     names = tuple(one.name for one in policy.metrics if one.name in found)
     champion = None
     if subjects.champion_rankings is not None:
@@ -137,8 +143,15 @@ def one_hot(codes: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     return columns
 
 
-def _of_lists(subjects: Subjects, rankings: NDArray[np.int64]) -> dict[str, Values]:
+def _of_served(served: Served, is_shown: NDArray[np.bool_]) -> dict[str, Values]:
     """By name: float64 [U] each."""
+    explored = (served.is_exploration & is_shown).sum(1).astype(np.float64)
+    values = (served.fallback_shares, served.list_ages, _share(explored, is_shown.sum(1)))
+    return dict(zip(_OF_SERVED, values, strict=True))
+
+
+def _of_lists(subjects: Subjects, rankings: NDArray[np.int64]) -> dict[str, Values]:
+    """By name, and how popular what was watched is beside them: float64 [U] each."""
     titles, truth = subjects.titles, subjects.truth
     pages = rankings[:, :PAGE]
     counts = np.diff(truth.offsets)
@@ -158,14 +171,15 @@ def _of_lists(subjects: Subjects, rankings: NDArray[np.int64]) -> dict[str, Valu
     classes = np.concatenate(columns, 1)
     listed = class_sums(pages, titles, classes, np.ones(pages.shape[1]))
     watched = watched_sums(subjects.histories, titles, classes)
-    return {
-        "ndcg_at_20": np.where(has_truth, ndcg_at(found, counts, PAGE), np.nan),
-        "recall_at_20": np.where(has_truth, recall_at(found, counts, PAGE), np.nan),
-        "genre_miscalibration": miscalibration(listed[:, : ends[0]], watched[:, : ends[0]]),
-        "popularity_miscalibration": miscalibration(listed[:, ends[0] : ends[1]], watched[:, ends[0] : ends[1]]),
-        "listed_popularity": _share(listed[:, ends[1]], listed[:, ends[2]]),
-        "watched_popularity": _share(watched[:, ends[1]], watched[:, ends[2]]),
-    }
+    values = (
+        np.where(has_truth, ndcg_at(found, counts, PAGE), np.nan),
+        np.where(has_truth, recall_at(found, counts, PAGE), np.nan),
+        miscalibration(listed[:, : ends[0]], watched[:, : ends[0]]),
+        miscalibration(listed[:, ends[0] : ends[1]], watched[:, ends[0] : ends[1]]),
+        _share(listed[:, ends[1]], listed[:, ends[2]]),
+    )
+    watched_popularity = _share(watched[:, ends[1]], watched[:, ends[2]])
+    return dict(zip(_OF_LISTS, values, strict=True)) | {"watched_popularity": watched_popularity}
 
 
 def _lift(found: dict[str, Values]) -> Ratio:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from feature_defs.audit_policy import DEMO_POLICY, AuditPolicy
+from pipelines.audit.policy_checks import check_policy
 from pipelines.errors import UsageError
 
 
@@ -29,7 +30,7 @@ def policy_from_json(path: Path) -> AuditPolicy:
     """The policy of a file; what it does not name is as in `AuditPolicy`.
 
     Raises:
-        UsageError: if the file cannot be read, or a key or a value of it is not known; names it.
+        UsageError: if the file cannot be read, or a key or a value of it is not known or means nothing; names it.
     """
     try:
         values = json.loads(path.read_text())
@@ -38,7 +39,7 @@ def policy_from_json(path: Path) -> AuditPolicy:
     except ValueError as fault:
         raise UsageError(f"the audit policy {path} is not JSON: {fault}") from fault
     policy: AuditPolicy = _built(AuditPolicy, values, f"the audit policy {path}", "")
-    _check(policy, f"the audit policy {path}")
+    check_policy(policy, f"the audit policy {path}")
     return policy
 
 
@@ -74,34 +75,3 @@ def _value(kind: Any, value: Any, where: str, at: str) -> Any:
     if type(value) in allowed:
         return value
     raise UsageError(f"{where}: {at} cannot be {json.dumps(value)}")
-
-
-def _check(policy: AuditPolicy, where: str) -> None:
-    for name, low, high in (
-        ("alpha", 1e-6, 0.2),
-        ("resamples", 1000, 1_000_000),
-        ("power", 0.5, 0.999),
-        ("found_beyond_margin", 0.001, 0.95),
-        ("found_below_floor", 0.001, 0.95),
-        ("privacy_floor", 1, 1_000_000),
-        ("least_users", 2, 1_000_000_000),
-        ("unknown_limit", 0, 1),
-        ("planted_loss", 0.05, 1),
-        ("permutations", 200, 100_000),
-        ("permutation_limit", 0, 0.05),
-        ("head_share_limit", 0, 1),
-        ("weekly_coverage_limit", 0, 1),
-        ("new_title_days", 0, 36_500),
-    ):
-        value = getattr(policy, name)
-        if not low <= value <= high:
-            raise UsageError(f"{where}: {name} is {value:g}; it must lie between {low:g} and {high:g}")
-    if not policy.metrics or not policy.attributes:
-        raise UsageError(f"{where} names no {'attributes' if policy.metrics else 'metrics'}: it asks nothing")
-    for attribute in policy.attributes:
-        if not 0 <= attribute.floor <= 1:
-            raise UsageError(f"{where}: the floor of {attribute.name} is {attribute.floor:g}; a ratio has from 0 to 1")
-        if attribute.least and len(attribute.least) != len(attribute.order):
-            raise UsageError(
-                f"{where}: {attribute.name} has {len(attribute.order)} labels and {len(attribute.least)} bounds"
-            )

@@ -19,6 +19,14 @@ from pipelines.histories import Histories, Popularity
 UNKNOWN = "unknown"
 TIERS = ("head", "middle", "tail")
 _TIER_SHARES = (0.5, 0.8)
+# What titles are told apart by, with all its labels where these are known beforehand.
+CLASSES: Mapping[str, tuple[str, ...]] = {
+    "creator": (),
+    "creator_tier": (*TIERS, UNKNOWN),
+    "language": (),
+    "origin": (),
+    "is_new": ("new", "not_new"),
+}
 Labels = NDArray[np.object_]
 
 
@@ -27,8 +35,7 @@ class Titles:
     """The titles of the day, a position each, and what exposure is told apart by.
 
     `item_ids`: int64 [I], ascending. `may_be_shown`: bool [I]. `has_genre`: bool [I, G]. `play_counts`: int64 [I],
-    plays before the truth, by anybody. `classes`: by what titles are told apart, a label each, object [I]:
-    creator_tier, language, origin, is_new.
+    plays before the truth, by anybody. `classes`: by what titles are told apart (CLASSES), a label each, object [I].
     """
 
     item_ids: NDArray[np.int64]
@@ -98,18 +105,19 @@ def titles_of(
     creator_tiers = np.append(np.array(TIERS, object)[tiers(by_creator.astype(np.int64))], UNKNOWN)
     today = (catalogue.day - date(1970, 1, 1)).days
     is_new = catalogue.published_days > today - new_title_days
+    labels = (
+        np.array([*catalogue.creator_names, UNKNOWN], object)[catalogue.creators],
+        creator_tiers[catalogue.creators],
+        np.array([*catalogue.language_names, UNKNOWN], object)[catalogue.languages],
+        np.array([origins.get(int(item), UNKNOWN) for item in catalogue.item_ids], object),
+        np.where(is_new, "new", "not_new").astype(object),
+    )
     return Titles(
         item_ids=catalogue.item_ids,
         may_be_shown=catalogue.may_be_shown,
         has_genre=catalogue.has_genre,
         play_counts=plays,
-        classes={
-            "creator": np.array([*catalogue.creator_names, UNKNOWN], object)[catalogue.creators],
-            "creator_tier": creator_tiers[catalogue.creators],
-            "language": np.array([*catalogue.language_names, UNKNOWN], object)[catalogue.languages],
-            "origin": np.array([origins.get(int(item), UNKNOWN) for item in catalogue.item_ids], object),
-            "is_new": np.where(is_new, "new", "not_new").astype(object),
-        },
+        classes=dict(zip(CLASSES, labels, strict=True)),
     )
 
 

@@ -121,8 +121,7 @@ def by_moments(family: Family) -> tuple[bool, bool]:
 
 def _drawn(generator: np.random.Generator, name: str, shares: dict[str, float], users: int) -> Coded:
     """Labels in exactly these shares, by chance."""
-    attribute = POLICY.attribute(name)
-    assert attribute is not None
+    attribute = next(one for one in POLICY.attributes if one.name == name)
     names = sorted(shares)
     ends = np.round(np.cumsum([shares[one] for one in names]) * users).astype(int)
     return Coded(

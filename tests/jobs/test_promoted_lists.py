@@ -16,6 +16,7 @@ from judged import rewrite
 from made_lists import make_lists, open_run, planned_run
 from publishing import USERS_COUNT, Publishing
 
+from feature_defs.audit_policy import DEMO_POLICY
 from feature_defs.record import STEPS
 from jobs import explain_list, rollback_lists
 from jobs import publish_recommendations as publish
@@ -205,7 +206,7 @@ def test_a_list_is_walked_back_to_its_run_set_tables_promotion_and_audits(
         f"model set: {model_set}",
         str(publishing.home / "models" / model_set),
         f"promotion: {promotion.audit_id}: promoted on {promotion.content['recorded_at']}",
-        f"audit in force on {YESTERDAY}: {genesis.audit_id}: PASS under the policy demo version 1",
+        f"audit in force on {YESTERDAY}: {genesis.audit_id}: PASS under the policy demo version {DEMO_POLICY.version}",
         ", for demos only",
         "record: every record is as it was signed",
         f"python -m jobs.verify_audit --records {publishing.home / 'audits' / 'records.jsonl'}",

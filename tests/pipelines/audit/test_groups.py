@@ -121,6 +121,14 @@ def test_every_small_group_is_in_exactly_one_pool_that_is_large_enough_or_holds_
             assert list(pool) == between
 
 
+@pytest.mark.parametrize(
+    ("age", "band"), [(0, "under_18"), (17, "under_18"), (18, "18_24"), (54, "45_54"), (55, "55_up"), (None, UNKNOWN)]
+)
+def test_an_age_is_cut_into_the_bands_of_the_policy(age: int | None, band: str) -> None:
+    protected = pa.table({"user_id": [3], "gender": ["female"], "age": pa.array([age], pa.int32())})
+    assert labels(protected)["age_band"] == [band, UNKNOWN, "18_24"]
+
+
 def test_a_policy_of_tiers_has_a_bound_for_each() -> None:
     for attribute in POLICY.attributes:
         assert len(attribute.least) in {0, len(attribute.order)}
