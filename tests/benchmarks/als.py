@@ -14,7 +14,6 @@ said beside. The last line is one JSON object.
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -27,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from implicit.cpu.als import AlternatingLeastSquares
-from machine import processor, versions
+from machine import machine, versions
 from pyspark.sql import SparkSession
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
@@ -195,7 +194,7 @@ def main() -> None:
     told["sizes"] = {"users": given.users, "titles": given.titles, "interactions": len(rows[0])}
     told["configuration"] = vars(configuration)
     told["seed"] = given.seed
-    told["machine"] = {"cores": len(os.sched_getaffinity(0)), "cpu": processor()}
+    told["machine"] = machine()
     told["versions"] = versions("numpy", "numba", "pyspark", "implicit", "pyarrow")
     print(json.dumps(told))
 

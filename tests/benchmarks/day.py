@@ -32,7 +32,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from machine import processor, versions
+from machine import machine, versions
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "dags" / "recorded" / "recommend_daily.txt"
@@ -291,7 +291,7 @@ def _result(days: Sequence[Day], learning: str) -> dict[str, object]:
         "shards": first.shards,
         "learning": learning,
         "loop_seconds_of_20_million": round(loop_seconds() * 20_000_000 / LOOP, 2),
-        "machine": {"cores": CORES, "cpu": processor()},
+        "machine": machine(),
         "versions": versions(*VERSIONS),
     }
     if len(days) > 1:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
-from machine import MEASURED, versions
+from machine import MEASURED, machine, versions
 from made_lists import DAY, make_lists, open_run, planned_run
 from publishing import settings_of
 
@@ -79,7 +79,7 @@ def main() -> None:
         if "redis" in places:
             for users in given.memory_users:
                 told[f"peak_mb_{users // 1000}k"] = _peak_mb(places["redis"], folder / f"memory-{users}", users)
-        print(json.dumps({**told, **versions(*VERSIONS), "cores": os.cpu_count()}))
+        print(json.dumps(told | {"versions": versions(*VERSIONS), "machine": machine()}))
 
 
 def _places(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[str, Places]:

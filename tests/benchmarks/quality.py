@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import retrievers
-from machine import versions
+from machine import machine, versions
 from plays import Plays, read_plays
 from retrieval import protocol_b
 
@@ -95,6 +95,7 @@ def main() -> None:
             "protocol_a": {"ml-100k": protocol_a(spark, small)},
             "als": retrievers.ALS.__dict__,
             "versions": versions("pyspark", "implicit"),
+            "machine": machine(),
         }
     print(json.dumps(result))
 

@@ -13,7 +13,6 @@ learns is in `make bench-retrieval`. The last line is one JSON object.
 import argparse
 import dataclasses
 import json
-import os
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ import numpy as np
 import retrievers
 import sasrec
 import torch
-from machine import matmul_rate, versions
+from machine import machine, matmul_rate, versions
 from plays import Plays, read_plays
 
 from pipelines.histories import Histories
@@ -156,7 +155,7 @@ def main() -> None:
         "data": str(asked.data or "seeded"),
         "seed": 1,
         "versions": versions("torch"),
-        "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()},
+        "machine": machine(),
     }
     print(json.dumps(result))
 
