@@ -186,8 +186,8 @@ def _said(finding: Finding, test: GroupTest, metric: AuditedMetric) -> str:
     least = "least" if test.is_more_better else "most"
     return (
         f"{metric.name} of {finding.attribute} {finding.group} ({finding.user_count:,} users) is "
-        f"{finding.estimate:.1%} [{finding.low:.1%}, {finding.high:.1%}] of {against}, where {test.bound:.0%} is the "
-        f"{least}"
+        f"{_percent(finding.estimate)} [{_percent(finding.low)}, {_percent(finding.high)}] of {against}, where "
+        f"{test.bound:.0%} is the {least}"
     )
 
 
@@ -224,11 +224,13 @@ def _of_exposures(
                 None,
                 False,
                 Verdict.PASS,
-                f"{share[at]:.1%} of exposure for {one.catalogue_shares[at]:.1%} of the titles: reported only",
+                f"{_percent(share[at])} of exposure for {_percent(one.catalogue_shares[at])} of the titles: "
+                "reported only",
             )
             said = (
-                f"titles of {one.audited.name} {name} have {share[at]:.1%} of exposure for {asked[at]:.1%} of what is "
-                f"wanted: {to_wanted[at]:.0%} [{lows[at]:.0%}, {highs[at]:.0%}]"
+                f"titles of {one.audited.name} {name} have {_percent(share[at])} of exposure for "
+                f"{_percent(asked[at])} of what is wanted: {_percent(to_wanted[at], 0)} "
+                f"[{_percent(lows[at], 0)}, {_percent(highs[at], 0)}]"
             )
             held = replace(
                 reported,
@@ -424,6 +426,11 @@ def _decided(figures: Sequence[_Figure], policy: AuditPolicy, groups: Sequence[J
             reason = f"{one.said}: it takes {needed} to tell{_pooled_in(one.group, groups)}"
         found.append(replace(one.finding, p_value=alone, adjusted_p=together, verdict=verdict, reason=reason))
     return tuple(found)
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    """A share in words; a dash where it could not be computed."""
+    return f"{value:.{digits}%}" if np.isfinite(value) else "–"
 
 
 def _percentiles(drawn: Floats) -> tuple[Floats, Floats]:

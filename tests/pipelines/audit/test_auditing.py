@@ -292,6 +292,17 @@ def test_the_demo_policy_says_so_and_judges_a_hundred_users() -> None:
     assert audit(starved(few, "activity_tier", "light"), DEMO_POLICY, seed=1).verdict == Verdict.FAIL
 
 
+def test_what_cannot_be_computed_is_a_dash_in_the_reasons() -> None:
+    # Nobody but men finds anything: as a share of what others find, theirs is of nothing in many resamples.
+    rankings = subjects().rankings.copy()
+    others = subjects().groups["gender"] != "male"
+    rankings[others], rankings[others, 0] = -1, subjects().titles.item_ids[0]
+    found = audit(replace(subjects(), rankings=rankings), SMALL, seed=1)
+    assert any(np.isnan(one.low) and one.p_value is not None for one in found.findings)
+    assert "[–, –]" in told(found, "recall_at_20:floor", "gender", "male").reason
+    assert not any("nan" in text for text in (*found.reasons, *(one.reason for one in found.findings)))
+
+
 def test_where_no_group_is_large_enough_the_audit_says_that_it_could_not_have_failed() -> None:
     found = audit(audit_subjects(200), POLICY, seed=1)
     assert found.verdict == Verdict.INCONCLUSIVE
