@@ -75,7 +75,7 @@ def main(data: Path | None = None) -> None:
         )
         found.append(_kept(home, "The simulated service", *_of_demo(demo, lake, promotion, policy), policy))
     else:
-        say("\nthe simulated service: a small one, for there is no demo to look at (make demo makes one) ...")
+        say("\nthe simulated service: a small one, for no demo was promoted and signed (make demo does both) ...")
         tables = {
             table: pa.Table.from_batches(rows, arrow_schema(table)) for table, rows in simulated_tables(_SMALL).items()
         }

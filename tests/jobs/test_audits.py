@@ -5,17 +5,24 @@ Two nights on a small world are recorded once; each test begins with a copy from
 
 import json
 import shutil
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
+from audited import add, said_of
 from night import ITEMS_COUNT, NIGHTS, POLICY, USERS_COUNT, Night
 from recorded_nights import LAST, SECOND, Recorded
 from spoiled_sets import challenge_with, starving, with_random_weights
 
+from pipelines.audit.fingerprint import fingerprint_of
+from pipelines.audit.in_force import audit_for_promotion
+from pipelines.audit.month_content import parts_of
 from pipelines.audit.records import records
+from pipelines.configuration import RunConfiguration
+from pipelines.evaluation.judged_lists import evaluated_set
+from pipelines.lake import Lake
 from pipelines.promotion import champion, decisions
 from pipelines.runs import last_step, run_of
 
@@ -57,15 +64,15 @@ def without_a_champion(night: Night) -> None:
     shutil.rmtree(night.home / "audits")
 
 
-def answered(night: Night, day: date) -> None:
-    """As if everybody had been answered twice on a day: ten titles each, all titles alike."""
+def answered(night: Night, day: date, made_on: date | None = None) -> None:
+    """As if everybody had been answered twice on a day: ten titles each, titles all alike, of some run."""
     rows = [
-        (f"r{user}-{page}", slot, user, (user * 7 + page * 10 + slot) % ITEMS_COUNT + 1, f"{day} 12:00:00+00")
+        (f"r{day}-{user}-{page}", slot, user, (user * 7 + page * 10 + slot) % ITEMS_COUNT + 1, f"{day} 12:00:00+00")
         for user in range(1, USERS_COUNT + 1)
         for page in range(2)
         for slot in range(10)
     ]
-    run_id = run_of(night.lake, day).run_id
+    run_id = run_of(night.lake, made_on or day).run_id
     with duckdb.connect(night.home / "warehouse.duckdb") as database:
         database.execute("SET TimeZone = 'UTC'")
         database.executemany(
@@ -105,6 +112,17 @@ def test_an_audit_that_is_made_again_leaves_one_entry(recorded: Recorded) -> Non
     before = records(night.lake)
     night.must("audit_bias", *DAY)
     assert records(night.lake) == before
+
+
+def test_what_is_assembled_after_the_evaluation_is_neither_audited_nor_promoted(recorded: Recorded) -> None:
+    night = recorded.before(at("audit_bias"))
+    evaluated = evaluated_set(night.lake, run_of(night.lake, NIGHTS[1]))
+    other = challenge_with(night, with_random_weights)
+    night.must("audit_bias", *DAY)
+    assert records(night.lake)[-1].content["model_set"] == evaluated
+    night.must("promote_models", *DAY)
+    decision = decisions(night.lake)[-1]
+    assert decision.challenger == evaluated != other
 
 
 def test_random_weights_are_refused_by_the_metrics_and_lists_stay_fresh(recorded: Recorded) -> None:
@@ -204,7 +222,7 @@ def test_where_nobody_answers_the_month_is_rejected_and_the_champions_fresh_list
     is_promoted, reasons = decided(night)
     assert not is_promoted
     assert audited["audit_id"] in reasons
-    assert "nobody in time" in reasons or audited["verdict"] != "PASS"
+    assert "was rejected by nobody in time" in reasons
     assert champion(night.lake) == before
     assert night.live_run() == run_of(night.lake, NIGHTS[1]).run_id
 
@@ -214,14 +232,67 @@ def test_an_answer_is_given_once_by_a_named_person_and_to_an_audit_that_passed(r
     answered(night, NIGHTS[1])
     audited = json.loads(night.must("audit_month", *DAY, "--days", "1", "--on-demand").splitlines()[-1])
     assert audited["audit_id"].startswith("on_demand-")
+    assert audited["verdict"] == "PASS"
     approve = ("approve_audit", "--audit-id", audited["audit_id"], "--answer", "approve", "--name", "Ada Lovelace")
     said = night.must(*approve)
     assert said == night.must(*approve), "a task that is tried again"
     last = records(night.lake)[-1]
     assert (last.moment, last.content["by"]) == ("approval", "Ada Lovelace")
-    assert last.content["is_approved"] == (audited["verdict"] == "PASS")
+    assert last.content["is_approved"] is True
     told = night.run("approve_audit", "--audit-id", audited["audit_id"], "--answer", "reject", "--name", "Eve")
     assert (told.returncode, told.stderr.count("\n")) == (77, 1)
     assert "answered already, by Ada Lovelace" in told.stderr
     told = night.run("approve_audit", "--audit-id", "monthly-20260101-99", "--answer", "approve", "--name", "Eve")
     assert told.returncode == 77
+
+
+def test_a_month_is_of_the_champions_architecture_and_on_demand_of_that_of_the_nights_challenger(
+    recorded: Recorded,
+) -> None:
+    night = recorded.before(at("audit_bias"))
+    now = champion(night.lake)
+    assert now is not None
+    # The champion was promoted with another architecture than that of this night.
+    older, first = RunConfiguration(), now.challenger
+    shutil.rmtree(night.home / "lake" / "audit_records")
+    shutil.rmtree(night.home / "audits")
+    add(night.home, "genesis", said_of(first, NIGHTS[0], older), NIGHTS[0])
+    add(night.home, "promotion", said_of(first, NIGHTS[0], older, is_promoted=True), NIGHTS[0])
+    answered(night, NIGHTS[1])
+    run = run_of(night.lake, NIGHTS[1])
+    newer, second = fingerprint_of(run.configuration), evaluated_set(night.lake, run)
+
+    said = night.must("audit_month", *DAY, "--days", "1")
+    assert "As the champion would serve: PASS" in said
+    assert "this night has another configuration than the champion" in said
+    monthly = records(night.lake)[-1]
+    assert (monthly.content["model_set"], monthly.content["fingerprint"]) == (first, fingerprint_of(older))
+    night.must("approve_audit", "--audit-id", monthly.audit_id, "--answer", "approve", "--name", "Ada Lovelace")
+    policy = monthly.content["policy"]
+    assert audit_for_promotion(records(night.lake), second, policy, newer, NIGHTS[1]).in_force is None
+
+    assert "As the challenger would serve: PASS" in night.must("audit_month", *DAY, "--days", "1", "--on-demand")
+    asked_for = records(night.lake)[-1]
+    assert (asked_for.content["model_set"], asked_for.content["fingerprint"]) == (second, newer)
+    assert "challenger_lists" in asked_for.content
+    night.must("approve_audit", "--audit-id", asked_for.audit_id, "--answer", "approve", "--name", "Ada Lovelace")
+    assert audit_for_promotion(records(night.lake), second, policy, newer, NIGHTS[1]).in_force == asked_for.audit_id
+
+
+def test_what_a_demo_left_is_audited_into_a_record_of_its_own(recorded: Recorded, tmp_path: Path) -> None:
+    night = recorded.before(LAST)
+    # Every week of its four.
+    for weeks in range(4):
+        answered(night, NIGHTS[1] - timedelta(weeks=weeks), made_on=NIGHTS[0])
+    night.home.rename(tmp_path / "demo")
+    ended = Night(tmp_path).run("run_demo_audit", MARQUEE_AUDIT_POLICY="")
+    assert ended.returncode == 0, ended.stderr
+    assert "The simulated service: " in ended.stdout
+    (entry,) = records(Lake(str(tmp_path / "demo_audit" / "lake")))
+    now = champion(Lake(str(tmp_path / "demo" / "lake")))
+    assert now is not None
+    assert (entry.moment, entry.content["model_set"]) == ("on_demand", now.challenger)
+    assert [name for name, _ in parts_of(entry.content)] == ["As served", "As the champion would serve"]
+    assert all(part["user_count"] == USERS_COUNT - 1 for _, part in parts_of(entry.content))
+    assert "in_force_until" not in entry.content, "it opens nothing"
+    assert ended.stdout.splitlines()[-1].endswith(f"--expect-head {entry.digest}")
