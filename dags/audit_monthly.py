@@ -15,7 +15,8 @@ approval does not put an audit in force that did not pass: what failed is mended
 policy, not by a signature.
 
 **Which days.** The days up to D, the last complete day before the run; D and how many days are in the form. Audits can
-be run at any time: *Trigger* it; such an audit is recorded as one on demand.
+be run at any time: *Trigger* it; such an audit is recorded as one on demand. In a night of another configuration than
+the champion's it looks at that night's challenger instead: so a new architecture is put in force.
 
 **What it does not protect from.** It judges what it is told: groups that nobody states, and attributes that are not
 held, are named in the page as unknown. A month in which nothing was served cannot be audited and ends with a sentence.

@@ -76,6 +76,11 @@ PAIR_DENSE = (
         "episodes_ahead", "1 over how many episodes it comes after a completed one, none between played; 0 beyond 5."
     ),
     DenseFeature("is_out_of_turn", "1 if the episode before it was not played."),
+    DenseFeature(
+        "is_where_left_off", "1 if it follows the title of its series that was played last, and that was completed."
+    ),
+    DenseFeature("series_recency", "1 over 1 + titles played since the last one of its series; 0 if none was."),
+    DenseFeature("series_turn", "1 over 1 + other series played since the last title of its series; 0 if none was."),
     DenseFeature("series_watched", "log(1 + titles of its series in the history)."),
     DenseFeature("series_completed_share", "Share of the titles of its series that were completed."),
     DenseFeature("genre_share_5", "Share of the last 5 plays with its main genre: tiredness."),

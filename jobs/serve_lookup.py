@@ -26,6 +26,7 @@ from pipelines.command_line import run, say, say_result
 from pipelines.errors import UnavailableError, UsageError
 from pipelines.serving.app import Bounds, create_app
 from pipelines.serving.keys import ApiKeys, read_api_keys
+from pipelines.serving.library import compiled_rules
 from pipelines.serving.snapshots import Snapshots
 from pipelines.settings import read_settings
 from pipelines.spool import Spool
@@ -76,6 +77,8 @@ def main(workers: int = 1) -> None:
     )
     who = "whoever is on this machine may ask, as no keys are set" if keys.is_open else "for callers with a key"
     say(f"serving {places.lists} on http://{settings.host}:{settings.port}, {who}")
+    if compiled_rules() is None:
+        say("the rules run interpreted, at a quarter of their speed: no arrange.so of this version: run make setup")
     started = time.monotonic()
     bounds = Bounds(most_in_flight=settings.most_in_flight)
     app = partial(_app, places, settings.spool, settings.snapshots, keys, bounds, secrets.token_bytes(32))

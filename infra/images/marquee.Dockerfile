@@ -14,6 +14,13 @@ COPY pipelines ./pipelines
 COPY jobs ./jobs
 COPY dags ./dags
 COPY infra/cassandra ./infra/cassandra
+# The endpoint's rules, compiled; the compiler does not stay.
+COPY Makefile ./
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev make \
+ && make pipelines/serving/arrange.so \
+ && apt-get purge -y -qq --auto-remove gcc libc6-dev make \
+ && rm -rf /var/lib/apt/lists/* Makefile
 RUN uv pip install --quiet --system --no-deps --editable . \
  && useradd --create-home marquee && mkdir /data && chown marquee /data
 USER marquee

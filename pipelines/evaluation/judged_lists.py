@@ -20,9 +20,12 @@ def evaluated_set(lake: Lake, run: Run) -> str:
     """The digest of the challenger that a run's evaluation judged, whatever was assembled after it.
 
     Raises:
-        DataError: if the run was not evaluated.
+        DataError: if the run was not evaluated, or by a version that did not record what it judged.
     """
-    return str(last_step(lake, run, "evaluate_models")["writes"]["model_set"])
+    judged = last_step(lake, run, "evaluate_models")["writes"].get("model_set")
+    if judged is None:
+        raise DataError(f"the evaluation of run {run.run_id} does not say which model set it judged: evaluate it again")
+    return str(judged)
 
 
 def judged_rows(

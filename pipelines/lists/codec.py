@@ -11,7 +11,6 @@ The checksum is over everything but itself. 200 candidates with 40 titles of his
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -43,25 +42,49 @@ class CorruptListError(DataError):
     """Bytes that are not a packed list, or no longer the one that was written."""
 
 
-@dataclass(frozen=True, eq=False)
 class UserList:
-    """An unpacked list: read-only views into the packed bytes, nothing copied.
+    """A list that was checked: its columns are read-only views into the packed bytes, made when they are asked for."""
 
-    `item_ids` (C,) uint32, best first; `scores` (C,) float16; `sources` (C,) uint8, codes of
-    `feature_defs.recommendations.SOURCES`; `reasons` (C,) uint8, index into `history` or 255; `history` (H,) uint32,
-    newest first; `vector` (W,) float16.
-    """
+    __slots__ = ("_count", "_history_count", "_width", "data", "generated_at")
 
-    generated_at: datetime
-    item_ids: npt.NDArray[np.uint32]
-    scores: npt.NDArray[np.float16]
-    sources: npt.NDArray[np.uint8]
-    reasons: npt.NDArray[np.uint8]
-    history: npt.NDArray[np.uint32]
-    vector: npt.NDArray[np.float16]
+    def __init__(self, data: bytes, generated_at: datetime, count: int, history_count: int, width: int) -> None:
+        """Takes the packed bytes, and what their header says."""
+        self.data = data
+        self.generated_at = generated_at
+        self._count, self._history_count, self._width = count, history_count, width
 
     def __len__(self) -> int:
-        return len(self.item_ids)
+        return self._count
+
+    @property
+    def item_ids(self) -> npt.NDArray[np.uint32]:
+        """Uint32 (C,), best first."""
+        return np.frombuffer(self.data, U32, self._count, HEADER_SIZE)
+
+    @property
+    def history(self) -> npt.NDArray[np.uint32]:
+        """Uint32 (H,), newest first."""
+        return np.frombuffer(self.data, U32, self._history_count, HEADER_SIZE + 4 * self._count)
+
+    @property
+    def vector(self) -> npt.NDArray[np.float16]:
+        """Float16 (W,)."""
+        return np.frombuffer(self.data, F16, self._width, HEADER_SIZE + 4 * (self._count + self._history_count))
+
+    @property
+    def scores(self) -> npt.NDArray[np.float16]:
+        """Float16 (C,)."""
+        return np.frombuffer(self.data, F16, self._count, len(self.data) - 4 * self._count)
+
+    @property
+    def sources(self) -> npt.NDArray[np.uint8]:
+        """Uint8 (C,), codes of `feature_defs.recommendations.SOURCES`."""
+        return np.frombuffer(self.data, U8, self._count, len(self.data) - 2 * self._count)
+
+    @property
+    def reasons(self) -> npt.NDArray[np.uint8]:
+        """Uint8 (C,), index into `history` or 255."""
+        return np.frombuffer(self.data, U8, self._count, len(self.data) - self._count)
 
 
 def packed_size(count: int, history_count: int, width: int) -> int:
@@ -180,15 +203,4 @@ def unpack(data: bytes) -> UserList:
         generated_at = _EPOCH + timedelta(microseconds=written_at)
     except OverflowError:
         raise CorruptListError("the time of a packed list is out of range") from None
-    history_at = HEADER_SIZE + 4 * count
-    vector_at = history_at + 4 * history_count
-    scores_at = vector_at + 2 * width
-    return UserList(
-        generated_at=generated_at,
-        item_ids=np.frombuffer(data, U32, count, HEADER_SIZE),
-        history=np.frombuffer(data, U32, history_count, history_at),
-        vector=np.frombuffer(data, F16, width, vector_at),
-        scores=np.frombuffer(data, F16, count, scores_at),
-        sources=np.frombuffer(data, U8, count, reasons_at - count),
-        reasons=np.frombuffer(data, U8, count, reasons_at),
-    )
+    return UserList(data, generated_at, count, history_count, width)

@@ -81,6 +81,7 @@ _CONTENT_MEAN, _CONTENT_BEST = _AT["content_mean"], _AT["content_best"]
 _IS_NEXT_EPISODE, _SERIES_WATCHED = _AT["is_next_episode"], _AT["series_watched"]
 _EPISODES_AHEAD, _IS_OUT_OF_TURN = _AT["episodes_ahead"], _AT["is_out_of_turn"]
 _SERIES_COMPLETED_SHARE = _AT["series_completed_share"]
+_IS_WHERE_LEFT_OFF, _SERIES_RECENCY, _SERIES_TURN = _AT["is_where_left_off"], _AT["series_recency"], _AT["series_turn"]
 _SHORT, _LONG = FATIGUE_LENGTHS
 _GENRE_SHARE_SHORT, _GENRE_SHARE_LONG = _AT[f"genre_share_{_SHORT}"], _AT[f"genre_share_{_LONG}"]
 _LANGUAGE_SHARE, _KIND_SHARE = _AT["language_share"], _AT["kind_share"]
@@ -121,6 +122,8 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
     items, genres = titles.genre_weights.shape
     series_watched = np.zeros(len(titles.series_lengths) + 1, np.int32)
     series_completed = np.zeros(len(titles.series_lengths) + 1, np.int32)
+    # Of each series in a history the title played last, how many titles were played since, and how many other series.
+    last_of_series = np.zeros((len(titles.series_lengths) + 1, 3), np.int64)
     creators = np.zeros(max(titles.creators.max() + 1 if items else 0, 1), np.int32)
     languages = np.zeros(max(titles.languages.max() + 1 if items else 0, 1), np.int32)
     kinds = np.zeros(max(titles.kinds.max() + 1 if items else 0, 1), np.int32)
@@ -146,8 +149,8 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
                 )  # fmt: skip
             owner = owners[pair]
             known, completed, recents = _remember(
-                pasts, owner, titles, recent_length, series_watched, series_completed, creators, languages, kinds,
-                tastes, short, long, near, is_played, ahead, recent,
+                pasts, owner, titles, recent_length, series_watched, series_completed, last_of_series, creators,
+                languages, kinds, tastes, short, long, near, is_played, ahead, recent,
             )  # fmt: skip
             _compare(sums, bests, owners, positions, pair, titles, recent, recents)
         title = positions[pair]
@@ -164,14 +167,7 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
         row[_CONTENT_MEAN] = sums[pair] / np.float32(max(recents, 1))
         row[_CONTENT_BEST] = bests[pair] if recents > 0 and titles.has_text[title] else _ZERO
 
-        series = titles.series[title]
-        row[_IS_NEXT_EPISODE] = np.float32(1) if ahead[title] == 1 else _ZERO
-        row[_EPISODES_AHEAD] = np.float32(1) / np.float32(ahead[title]) if ahead[title] > 0 else _ZERO
-        row[_IS_OUT_OF_TURN] = np.float32(1) if _is_out_of_turn(titles.previous_episodes[title], is_played) else _ZERO
-        row[_SERIES_WATCHED] = np.float32(np.log1p(series_watched[series])) if series >= 0 else _ZERO
-        row[_SERIES_COMPLETED_SHARE] = (
-            np.float32(series_completed[series]) / np.float32(titles.series_lengths[series]) if series >= 0 else _ZERO
-        )
+        _write_series(row, title, titles, series_watched, series_completed, last_of_series, is_played, ahead[title])
         main_genre = titles.main_genres[title]
         row[_GENRE_SHARE_SHORT] = short[main_genre] / np.float32(max(min(known, _SHORT), 1))
         row[_GENRE_SHARE_LONG] = long[main_genre] / np.float32(max(min(known, _LONG), 1))
@@ -182,6 +178,28 @@ def _write(out, owners, positions, pasts, users, titles, temperature, recent_len
         row[_CREATOR_WATCHED] = np.float32(np.log1p(creators[creator])) if creator >= 0 else _ZERO
         row[_GENRE_AFFINITY] = _dot(tastes, 0, titles.genre_weights, title) / np.float32(max(completed, 1))
         row[_ONBOARDING_MATCH] = _dot(users.picked_genres, owner, titles.genre_weights, title)
+
+
+@numba.njit(cache=True, nogil=True)
+def _write_series(  # type: ignore[no-untyped-def]
+    row, title, titles, series_watched, series_completed, last_of_series, is_played, ahead
+):
+    """Write what is read of the series of a title, which comes so many episodes after a completed one."""
+    series = titles.series[title]
+    row[_IS_NEXT_EPISODE] = np.float32(1) if ahead == 1 else _ZERO
+    row[_EPISODES_AHEAD] = np.float32(1) / np.float32(ahead) if ahead > 0 else _ZERO
+    row[_IS_OUT_OF_TURN] = np.float32(1) if _is_out_of_turn(titles.previous_episodes[title], is_played) else _ZERO
+    row[_IS_WHERE_LEFT_OFF] = row[_SERIES_RECENCY] = row[_SERIES_TURN] = _ZERO
+    if series >= 0 and series_watched[series] > 0:
+        last, plays_since, series_since = last_of_series[series]
+        if ahead == 1 and titles.previous_episodes[title] == last:
+            row[_IS_WHERE_LEFT_OFF] = np.float32(1)
+        row[_SERIES_RECENCY] = np.float32(1) / np.float32(1 + plays_since)
+        row[_SERIES_TURN] = np.float32(1) / np.float32(1 + series_since)
+    row[_SERIES_WATCHED] = np.float32(np.log1p(series_watched[series])) if series >= 0 else _ZERO
+    row[_SERIES_COMPLETED_SHARE] = (
+        np.float32(series_completed[series]) / np.float32(titles.series_lengths[series]) if series >= 0 else _ZERO
+    )
 
 
 @numba.njit(cache=True, nogil=True)
@@ -235,14 +253,14 @@ def _compare(sums, bests, owners, positions, start, titles, recent, recents):  #
 
 @numba.njit(cache=True, nogil=True)
 def _remember(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    pasts, owner, titles, recent_length, series_watched, series_completed, creators, languages, kinds, tastes, short,
-    long, near, is_played, ahead, recent,
+    pasts, owner, titles, recent_length, series_watched, series_completed, last_of_series, creators, languages, kinds,
+    tastes, short, long, near, is_played, ahead, recent,
 ):  # fmt: skip
     """Count what a user watched; how many titles are known and completed, and how many of `recent` have a text."""
     tastes[0, :] = 0
     short[:] = 0
     long[:] = 0
-    known = completed = recents = 0
+    known = completed = recents = begun = 0
     newest = pasts.offsets[owner + 1] - 1
     for at in range(newest, pasts.offsets[owner] - 1, -1):
         title = pasts.titles[at]
@@ -254,6 +272,9 @@ def _remember(  # type: ignore[no-untyped-def]  # noqa: PLR0912
             short[main_genre] += 1
         if main_genre >= 0 and known < _LONG:
             long[main_genre] += 1
+        if series >= 0 and series_watched[series] == 0:
+            last_of_series[series, 0], last_of_series[series, 1], last_of_series[series, 2] = title, known, begun
+            begun += 1
         known += 1
         if titles.languages[title] >= 0:
             languages[titles.languages[title]] += 1

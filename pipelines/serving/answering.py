@@ -20,11 +20,13 @@ import msgspec
 
 from pipelines.errors import UnavailableError
 from pipelines.lists.codec import CorruptListError, UserList, unpack
-from pipelines.serving.answers import Recommendations, said
-from pipelines.serving.arranging import Arranged, Asked, arrange, chronological, similar, trending
+from pipelines.serving.answers import Recommendations
+from pipelines.serving.compiled import arrange
+from pipelines.serving.feeds import chronological, similar, trending
 from pipelines.serving.lookup import LiveLists
 from pipelines.serving.metrics import Metrics
 from pipelines.serving.page_tokens import Page, PageTokens
+from pipelines.serving.placed import Arranged, Asked
 from pipelines.serving.problems import ProblemError, unavailable
 from pipelines.serving.questions import Query
 from pipelines.serving.snapshots import Snapshot, Snapshots
@@ -156,7 +158,7 @@ class Answering:
             generated_at or live.moved_at.astimezone(UTC),
             source,
             found.store,
-            said(arranged.items),
+            arranged.items,
             arranged.relaxed,
             self._next(page or Page(live.run_id, live.attempt, asked.seed, 0, _NOT_SERVED), arranged, asked, query),
         )
@@ -299,7 +301,7 @@ def _of_snapshot(
         snapshot.generated_at,
         source,
         SNAPSHOT,
-        said(arranged.items),
+        arranged.items,
         arranged.relaxed,
         following,
     )

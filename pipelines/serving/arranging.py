@@ -11,7 +11,6 @@ from itertools import chain
 
 from feature_defs.recommendations import NO_REASON, SOURCES
 from pipelines.lists.codec import UserList
-from pipelines.serving.feeds import chronological, similar, trending
 from pipelines.serving.placed import (
     BECAUSE,
     DEMOTED,
@@ -25,7 +24,8 @@ from pipelines.serving.placed import (
     WATCHED,
     Arranged,
     Asked,
-    Placed,
+    Item,
+    reason_of,
 )
 from pipelines.serving.rules.audience import MATURITY, NO_LIMIT, lists_limit, withheld
 from pipelines.serving.rules.caps import CREATOR, GENRE, SERIES, Caps
@@ -38,8 +38,6 @@ from pipelines.serving.rules.watched import watched
 from pipelines.serving.snapshots import Snapshot
 from pipelines.serving.title import Entry
 from pipelines.stores.user_state import UserState
-
-__all__ = ["RELAXATIONS", "Arranged", "Asked", "Placed", "arrange", "chronological", "similar", "trending"]
 
 # In which order rules give way when they leave too few titles. No other rule ever does.
 _CAPS = (CREATOR, GENRE, SERIES)
@@ -121,7 +119,7 @@ class _Answer:
         self._watched: list[Candidate] = []
         self._relaxed: set[str] = set()
         self._filtered: dict[str, int] = {}
-        self._items: list[Placed] = []
+        self._items: list[Item] = []
         # Found out when the first place of their kind is reached.
         self._added_limit: int | None = None
         self._draws: Draws | None = None
@@ -164,13 +162,13 @@ class _Answer:
                 aside.add(item)
                 take(genre, creator, series)
                 if place < 0:
-                    append(Placed(item, 0.0, slot, 1.0, NEXT_EPISODE, None, False, False))
+                    append(Item(item, 0.0, slot, 1.0, reason_of(NEXT_EPISODE)))
                 elif (reason := reasons[place]) != NO_REASON:
-                    append(Placed(item, score_at(place), slot, 1.0, BECAUSE, history[reason], False, False))
+                    append(Item(item, score_at(place), slot, 1.0, reason_of(BECAUSE, history[reason])))
                 else:
                     code = sources[place]
                     why = SOURCES[code] if code < len(SOURCES) else OTHER
-                    append(Placed(item, score_at(place), slot, 1.0, why, None, False, False))
+                    append(Item(item, score_at(place), slot, 1.0, reason_of(why)))
                 slot += 1
 
     def _open(self) -> Iterator[Candidate]:
@@ -264,7 +262,7 @@ class _Answer:
         item, probability, genre, creator, series = drawn
         self._aside.add(item)
         self._caps.take(genre, creator, series)
-        self._items.append(Placed(item, 0.0, slot, probability, EXPLORE, None, True, False))
+        self._items.append(Item(item, 0.0, slot, probability, reason_of(EXPLORE)))
         return True
 
     def _freshest(self, slot: int) -> bool:
@@ -287,7 +285,7 @@ class _Answer:
             del fresh[at]
             aside.add(item)
             self._caps.take(genre, creator, series)
-            self._items.append(Placed(item, score, slot, 1.0, FRESH, None, False, True))
+            self._items.append(Item(item, score, slot, 1.0, reason_of(FRESH)))
             return True
         return False
 

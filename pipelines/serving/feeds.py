@@ -7,7 +7,7 @@ question) and what the question rules out. Nothing else of a user is looked at, 
 from collections.abc import Iterable
 
 from pipelines.lists.codec import UserList
-from pipelines.serving.placed import EXCLUDED, NEWEST, SERVED, SIMILAR, UNKNOWN, Arranged, Asked, Placed
+from pipelines.serving.placed import EXCLUDED, NEWEST, SERVED, SIMILAR, UNKNOWN, Arranged, Asked, Item, reason_of
 from pipelines.serving.rules.audience import NO_LIMIT, withheld
 from pipelines.serving.rules.excluded import excluded
 from pipelines.serving.snapshots import Snapshot
@@ -22,7 +22,7 @@ def similar(snapshot: Snapshot, item_id: int, asked: Asked, maturity_limit: int 
     """Titles near one, nearest first; none where the snapshot does not know it. The score is one over the rank."""
     found = _in_order(snapshot, snapshot.neighbours.get(item_id, ()), maturity_limit, asked, SIMILAR)
     for placed in found.items:
-        placed.score, placed.reason_item_id = 1 / (placed.slot + 1), item_id
+        placed.score, placed.reason = 1 / (placed.slot + 1), reason_of(SIMILAR, item_id)
     return found
 
 
@@ -51,7 +51,7 @@ def _in_order(
     entries, country = showable.entries, asked.country
     limit = NO_LIMIT if maturity_limit is None else maturity_limit
     aside = excluded(asked.exclude, asked.served)
-    items: list[Placed] = []
+    items: list[Item] = []
     filtered: dict[str, int] = {}
     for item in item_ids:
         if len(items) == asked.k:
@@ -64,7 +64,7 @@ def _in_order(
         else:
             why = withheld(entry[0], entry[1], country, limit)
         if why is None:
-            items.append(Placed(item, 0.0, len(items), 1.0, reason, None, False, False))
+            items.append(Item(item, 0.0, len(items), 1.0, reason_of(reason)))
         else:
             filtered[why] = filtered.get(why, 0) + 1
     return Arranged(items, (), filtered)

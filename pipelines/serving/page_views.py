@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from pipelines.serving.arranging import Placed
 from pipelines.serving.page_covers import cover_art
+from pipelines.serving.placed import Item
 from pipelines.serving.title import Title
 from pipelines.serving.titles import Titles
 
@@ -73,7 +73,7 @@ class Looked:
     generated_at: datetime | None
     source: str
     store: str
-    items: list[Placed]
+    items: list[Item]
     relaxed: tuple[str, ...]
     filtered: Mapping[str, int]
     history: tuple[int, ...]
@@ -113,7 +113,7 @@ class Row:
     is_digest: bool = False
 
 
-def cards(items: Sequence[Placed], titles: Titles | None, now: datetime) -> list[Card]:
+def cards(items: Sequence[Item], titles: Titles | None, now: datetime) -> list[Card]:
     """The titles of an answer."""
     return [_card(item, titles, now) for item in items]
 
@@ -157,7 +157,7 @@ def no_history(source: str) -> str:
     return "Nothing that their list knows of."
 
 
-def count_line(items: Sequence[Placed]) -> str:
+def count_line(items: Sequence[Item]) -> str:
     """How many titles, and what is special about them."""
     explored, fresh = (sum(flags) for flags in ((i.is_explored for i in items), (i.is_fresh for i in items)))
     parts = [f"{len(items)} title{'' if len(items) == 1 else 's'}"]
@@ -176,7 +176,7 @@ def age(at: datetime, now: datetime) -> str:
     return "just now"
 
 
-def _card(item: Placed, titles: Titles | None, now: datetime) -> Card:
+def _card(item: Item, titles: Titles | None, now: datetime) -> Card:
     title = _title(item.item_id, titles)
     return Card(
         place=item.slot + 1,
@@ -218,11 +218,11 @@ def _facts(title: Title | None, now: datetime) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _reason(item: Placed, titles: Titles | None) -> str:
-    if item.reason_item_id is not None:
-        name = _name(item.reason_item_id, _title(item.reason_item_id, titles))
-        return f"Similar to {name}" if item.reason_kind == "similar" else f"Because you watched {name}"
-    return _REASONS.get(item.reason_kind, _words(item.reason_kind))
+def _reason(item: Item, titles: Titles | None) -> str:
+    if item.reason.item_id is not None:
+        name = _name(item.reason.item_id, _title(item.reason.item_id, titles))
+        return f"Similar to {name}" if item.reason.kind == "similar" else f"Because you watched {name}"
+    return _REASONS.get(item.reason.kind, _words(item.reason.kind))
 
 
 def _words(name: str) -> str:

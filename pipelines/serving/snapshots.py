@@ -16,6 +16,7 @@ from pipelines.errors import DataError, UnavailableError
 from pipelines.serving.rules.exploration import Explorable
 from pipelines.serving.rules.fresh import Fresh
 from pipelines.serving.rules.limits import Rules
+from pipelines.serving.shelf import Shelf, shelf_of
 from pipelines.serving.title import Title
 from pipelines.serving.titles import Titles
 from pipelines.snapshot_files import (
@@ -57,11 +58,14 @@ class Snapshot:
     explorable: Explorable
     fresh: Fresh
     rules: Rules
+    # For the compiled rules; none where there are none.
+    shelf: Shelf | None = None
 
     @cached_property
     def without_draws(self) -> "Snapshot":
         """The same with no fresh and no drawn places."""
-        return replace(self, rules=replace(self.rules, fresh_slots=(), explored_slots=()))
+        rules = replace(self.rules, fresh_slots=(), explored_slots=())
+        return replace(self, rules=rules)
 
 
 class Snapshots:
@@ -146,10 +150,13 @@ def _snapshot(files: Mapping[str, bytes], record: SnapshotRecord) -> Snapshot:
     near = decoded(files, NEIGHBOURS, NeighbourColumns)
     cohorts = decoded(files, COHORTS, CohortColumns)
     explorable = decoded(files, EXPLORABLE, ExplorableColumns)
-    fresh = decoded(files, FRESH, FreshColumns)
-    vectors = np.frombuffer(fresh.vectors, _F32).reshape(len(fresh.item_ids), fresh.width).astype(np.float32)
+    shown = decoded(files, FRESH, FreshColumns)
+    vectors = np.frombuffer(shown.vectors, _F32).reshape(len(shown.item_ids), shown.width).astype(np.float32)
     # Here, in a thread of its own, and not with the first request.
-    titles.showable(datetime.now(UTC))
+    now = datetime.now(UTC)
+    titles.showable(now)
+    explored = Explorable(explorable.item_ids, explorable.weights)
+    fresh = Fresh(shown.item_ids, vectors, shown.published_at, rules.fresh_hours, rules.fresh_share)
     return Snapshot(
         digest=record.snapshot,
         run_id=record.run_id,
@@ -162,9 +169,10 @@ def _snapshot(files: Mapping[str, bytes], record: SnapshotRecord) -> Snapshot:
             zip(zip(cohorts.age_bands, cohorts.cities, cohorts.genres, strict=True), cohorts.lists, strict=True)
         ),
         trending=trending,
-        explorable=Explorable(explorable.item_ids, explorable.weights),
-        fresh=Fresh(fresh.item_ids, vectors, fresh.published_at, rules.fresh_hours, rules.fresh_share),
+        explorable=explored,
+        fresh=fresh,
         rules=rules,
+        shelf=shelf_of(titles, explored, fresh, rules, now),
     )
 
 

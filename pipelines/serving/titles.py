@@ -6,7 +6,7 @@ its licence ends, and a request pays for one comparison of times.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -23,19 +23,22 @@ class Showable:
 
     `entries` by item id: what the rules read of a title (least age, countries or `None` for all, codes of main genre,
     creator and series, -1 for none; no two kinds share a code). `hidden`: the rule that hides each of the others.
+    `number`: counts views; `changed`: the titles that may be another than in the view before.
     """
 
     entries: Mapping[int, Entry]
     hidden: Mapping[int, str]
     since: datetime
     until: datetime
+    number: int
+    changed: Set[int]
 
 
 class Titles:
     """The catalogue of a snapshot.
 
-    `by_id`: every title. `newest`: ids by publication, latest first. `next_episodes`: the episode after each.
-    `maturities`: the least age of each.
+    `by_id`: every title; `entries`: what the rules read of each, shown or not. `newest`: ids by publication, latest
+    first. `next_episodes`: the episode after each. `maturities`: the least age of each.
     """
 
     def __init__(self, titles: Iterable[Title], restricted_from: int) -> None:
@@ -43,12 +46,12 @@ class Titles:
         self.by_id: Mapping[int, Title] = {title.item_id: title for title in titles}
         self._restricted_from = restricted_from
         self.maturities: Mapping[int, int] = {title.item_id: title.maturity for title in self.by_id.values()}
-        self._entries = _entries(self.by_id.values())
+        self.entries: Mapping[int, Entry] = _entries(self.by_id.values())
         self._changes = sorted((moment, title.item_id) for title in self.by_id.values() for moment in changes(title))
         latest = sorted(self.by_id.values(), key=lambda title: (title.published_at, title.item_id), reverse=True)
         self.newest: tuple[int, ...] = tuple(title.item_id for title in latest)
         self.next_episodes: Mapping[int, int] = _next_episodes(self.by_id.values())
-        self._view = Showable({}, {}, _NEVER, _EVER)
+        self._view = Showable({}, {}, _NEVER, _EVER, 0, frozenset())
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -81,10 +84,10 @@ class Titles:
             entries.pop(item, None)
             hidden.pop(item, None)
             if why is None:
-                entries[item] = self._entries[item]
+                entries[item] = self.entries[item]
             else:
                 hidden[item] = why
-        return Showable(entries, hidden, since, until)
+        return Showable(entries, hidden, since, until, before.number + 1, touched)
 
 
 def _entries(titles: Iterable[Title]) -> dict[int, Entry]:

@@ -67,7 +67,7 @@ class PairLookup:
         Args:
             durable: the truth.
             hot: a copy in front of it.
-            open_durable: opens the truth for writing what users say, at the first such moment and in a thread.
+            open_durable: opens the truth for writing what users say, in a thread and at once.
         """
         self._durable = durable
         self._hot = hot
@@ -77,7 +77,7 @@ class PairLookup:
         self._opening = asyncio.Lock()
         # What users said that the hot copy was not told yet.
         self._untold: dict[int, Stated] = {}
-        self._writes: set[asyncio.Task[UserState]] = set()
+        self._writes: set[asyncio.Task[Stated]] = set()
         self._served: dict[str, _Served] = {}
         # Surfaces that somebody asked for, and of those the ones of which a store has said what is live.
         self._surfaces = {HOME}
@@ -92,6 +92,8 @@ class PairLookup:
     async def start(self, patience_seconds: float = 5.0) -> None:
         """Begin to look at what is live; returns when a store has said it, or nobody did for so long."""
         self._tasks.append(asyncio.create_task(self._keep_looking(self._durable)))
+        if self._open_durable is not None:
+            self._tasks.append(asyncio.create_task(self._open_early()))
         if self._hot is not None:
             self._tasks.append(asyncio.create_task(self._keep_looking(self._hot)))
             self._tasks.append(asyncio.create_task(self._keep_copying(self._hot)))
@@ -159,26 +161,33 @@ class PairLookup:
         writing.add_done_callback(self._written)
         try:
             async with asyncio.timeout(_STATE_DEADLINE_SECONDS):
-                return await asyncio.shield(writing)
+                stated = await asyncio.shield(writing)
         except TimeoutError:
             raise UnavailableError(f"{self._durable.reads.name} did not take what a user said in time") from None
+        if self._hot is not None and self._untold.get(user_id) is stated:
+            with suppress(UnavailableError):  # it is told again
+                await self._tell(self._hot, user_id, stated)
+        return stated.state
 
-    def _written(self, writing: asyncio.Task[UserState]) -> None:
+    def _written(self, writing: asyncio.Task[Stated]) -> None:
         self._writes.discard(writing)
         if not writing.cancelled():
             writing.exception()  # whoever still waits hears of it; nobody else is left to
 
-    async def _changed(self, user_id: int, change: Change) -> UserState:
+    async def _changed(self, user_id: int, change: Change) -> Stated:
+        """Write it; from here on it goes before what the hot copy holds, until that was told."""
         store = await self._opened()
         stated = await asyncio.get_running_loop().run_in_executor(self._writers, changed, store, user_id, change)
         if self._hot is not None and stated.version:
-            try:
-                await self._hot.ask(partial(_keep_state, user_id, stated))
-            except UnavailableError:
-                known = self._untold.get(user_id)
-                if known is None or known.version < stated.version:
-                    self._untold[user_id] = stated
-        return stated.state
+            known = self._untold.get(user_id)
+            if known is None or known.version < stated.version:
+                self._untold[user_id] = stated
+        return stated
+
+    async def _tell(self, hot: Hop[Copies], user_id: int, stated: Stated) -> None:
+        await hot.ask(partial(_keep_state, user_id, stated))
+        if self._untold.get(user_id) is stated:
+            del self._untold[user_id]
 
     def hops(self) -> Mapping[str, HopTimes]:
         """See `Lookup`."""
@@ -190,6 +199,8 @@ class PairLookup:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*self._writes, return_exceptions=True)
+        if self._hot is not None:
+            await self._tell_all(self._hot)
         for hop in (self._hot, self._durable):
             if hop is not None:
                 await hop.reads.close()
@@ -215,26 +226,36 @@ class PairLookup:
         return None
 
     async def _opened(self) -> ListStore:
-        """The durable store, to be written; opened by the first who needs it."""
+        """The durable store, to be written."""
         async with self._opening:
             if self._store is None:
                 if self._open_durable is None:
                     raise UnavailableError("this lookup only reads")
-                self._store = await asyncio.get_running_loop().run_in_executor(self._writers, self._open_durable)
+                await asyncio.get_running_loop().run_in_executor(self._writers, self._open)
+            if self._store is None:
+                raise UnavailableError("this lookup is closed")
             return self._store
+
+    def _open(self) -> None:
+        """In a thread; what was opened is closed in the end, whether or not anybody still waited for it."""
+        if self._open_durable is not None:
+            self._store = self._open_durable()
+
+    async def _open_early(self) -> None:
+        """Open it before anybody needs it: that takes seconds on a busy machine."""
+        with suppress(UnavailableError):  # whoever needs it tries again
+            await self._opened()
 
     async def _keep_telling(self, hot: Hop[Copies]) -> None:
         """Tell the hot copy what it missed, until it takes it."""
         while True:
             await asyncio.sleep(_TELL_AGAIN_SECONDS)
+            await self._tell_all(hot)
+
+    async def _tell_all(self, hot: Hop[Copies]) -> None:
+        with suppress(UnavailableError):
             while self._untold:
-                user_id, stated = next(iter(self._untold.items()))
-                try:
-                    await hot.ask(partial(_keep_state, user_id, stated))
-                except UnavailableError:
-                    break
-                if self._untold.get(user_id) is stated:
-                    del self._untold[user_id]
+                await self._tell(hot, *next(iter(self._untold.items())))
 
     async def _first(self, surface: str) -> _Served | None:
         """What is live, where nothing was known yet."""

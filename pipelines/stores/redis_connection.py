@@ -123,6 +123,7 @@ class _Line(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._transport: asyncio.Transport | None = None
         self._silent_since = 0.0
+        self._unsent: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -176,8 +177,16 @@ class _Line(asyncio.Protocol):
             self._due.append((self._loop.time() + self._deadline_seconds, future))
             if self._timer is None:
                 self._timer = self._loop.call_later(self._deadline_seconds, self._give_up)
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument
+        if not self._unsent:
+            self._loop.call_soon(self._send_all)
+        self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument
         return future
+
+    def _send_all(self) -> None:
+        """Write what was asked in this turn of the loop: many commands cost the system little more than one."""
+        data, self._unsent = b"".join(self._unsent), []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def _give_up(self) -> None:
         """Tell whoever waits beyond the deadline; look again when the next who still waits is due."""

@@ -26,7 +26,8 @@ from pipelines.models.model_set import ModelSet
 from pipelines.models.nearest import build
 from pipelines.models.towers_inputs import item_inputs, vocabularies, windows
 from pipelines.models.towers_training import train_towers
-from pipelines.serving.arranging import Asked, arrange
+from pipelines.serving.compiled import arrange
+from pipelines.serving.placed import Asked
 from pipelines.serving.snapshots import read_snapshot
 from pipelines.snapshot import snapshot_files
 from pipelines.snapshot_record import SnapshotRecord, read_record, write_record
@@ -142,7 +143,7 @@ def test_a_title_published_an_hour_ago_is_in_the_answer_of_a_list_whose_vector_i
     )
     asked = Asked(1, 20, "home", None, None, frozenset(), frozenset(), 0, 1, datetime.now(UTC))
     fresh = [placed for placed in arrange(user_list, UserState(), after, asked).items if placed.is_fresh]
-    assert [(placed.item_id, placed.slot, placed.reason_kind) for placed in fresh] == [(NEW, 2, "fresh")]
+    assert [(placed.item_id, placed.slot, placed.reason.kind) for placed in fresh] == [(NEW, 2, "fresh")]
 
 
 def test_what_was_withdrawn_or_is_no_longer_approved_is_out_of_every_answer_of_every_run_that_is_kept(here) -> None:

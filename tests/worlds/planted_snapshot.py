@@ -14,6 +14,7 @@ from pipelines.lists.codec import pack
 from pipelines.serving.rules.exploration import Explorable
 from pipelines.serving.rules.fresh import Fresh
 from pipelines.serving.rules.limits import Rules
+from pipelines.serving.shelf import shelf_of
 from pipelines.serving.snapshots import Snapshot, read_snapshot
 from pipelines.serving.title import Title
 from pipelines.serving.titles import Titles
@@ -143,23 +144,22 @@ def snapshot_in_memory(
     published = {one.item_id: one.published_at for one in titles}
     explorable, fresh = explorable or {}, fresh or {}
     vectors = np.array(list(fresh.values()), np.float32).reshape(len(fresh), -1) if fresh else np.zeros((0, WIDTH))
+    published_at = [published[item] for item in fresh]
+    known = Titles(titles, rules.restricted_from)
+    explored = Explorable(list(explorable), list(explorable.values()))
+    shown = Fresh(list(fresh), vectors.astype(np.float32), published_at, rules.fresh_hours, rules.fresh_share)
     return Snapshot(
         digest="",
         run_id=RUN_ID,
         model_set="",
         audit_id=None,
         generated_at=NOW,
-        titles=Titles(titles, rules.restricted_from),
+        titles=known,
         neighbours=neighbours or {},
         cohorts={},
         trending=trending_list([one.item_id for one in titles][:200]),
-        explorable=Explorable(list(explorable), list(explorable.values())),
-        fresh=Fresh(
-            list(fresh),
-            vectors.astype(np.float32),
-            [published[item] for item in fresh],
-            rules.fresh_hours,
-            rules.fresh_share,
-        ),
+        explorable=explored,
+        fresh=shown,
         rules=rules,
+        shelf=shelf_of(known, explored, shown, rules, NOW),
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from feature_defs.recommendations import SOURCES
 
 NEXT_EPISODE = "next_episode"
-_CODE = SOURCES.index(NEXT_EPISODE)
+CODE = SOURCES.index(NEXT_EPISODE)
 
 
 def following(finished: Sequence[int], next_episodes: Mapping[int, int], seen: Set[int]) -> list[int]:
@@ -22,8 +22,8 @@ def following(finished: Sequence[int], next_episodes: Mapping[int, int], seen: S
 
 def places_of_next_episodes(sources: bytes) -> list[int]:
     """Where a list holds next episodes, best first; `sources` is a byte for each of its titles."""
-    places, at = [], sources.find(_CODE)
+    places, at = [], sources.find(CODE)
     while at >= 0:
         places.append(at)
-        at = sources.find(_CODE, at + 1)
+        at = sources.find(CODE, at + 1)
     return places

@@ -40,9 +40,13 @@ class Chance:
     def next(self) -> float:
         """At least 0, below 1."""
         if not self._left:
-            self._left = [*_EIGHT.unpack(hashlib.blake2b(b"%d/" % self._round + self._key).digest())]
+            self._left = [*_EIGHT.unpack(self.hash(self._round))]
             self._round += 1
         return (self._left.pop() >> 11) * 2.0**-53
+
+    def hash(self, number: int) -> bytes:
+        """What eight numbers are made of, the last first: 64 bits for each."""
+        return hashlib.blake2b(b"%d/" % number + self._key).digest()
 
 
 class Audience:

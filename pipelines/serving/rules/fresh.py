@@ -59,14 +59,22 @@ class Fresh:
         """
         if not self._item_ids or len(vector) != self._vectors.shape[1]:
             return []
+        ids, vectors = self.now(showable, now)
+        if not ids:
+            return []
+        scores = vectors.dot(vector.astype(np.float32))
+        rows = scores.argsort()[: -self.most(len(ids)) - 1 : -1]
+        return [(ids[row], score) for row, score in zip(rows.tolist(), scores[rows].tolist(), strict=True)]
+
+    def now(self, showable: Container[int], now: datetime) -> tuple[list[int], NDArray[np.float32]]:
+        """The titles that are fresh at a moment, and their vectors; the same list as long as they are the same."""
         if showable is not self._of or not self._since <= now < self._until:
             self._look(showable, now)
-        if not self._ids:
-            return []
-        count = math.ceil(self._share * len(self._ids))
-        scores = self._now_vectors.dot(vector.astype(np.float32))
-        rows = scores.argsort()[: -count - 1 : -1]
-        return [(self._ids[row], score) for row, score in zip(rows.tolist(), scores[rows].tolist(), strict=True)]
+        return self._ids, self._now_vectors
+
+    def most(self, count: int) -> int:
+        """How many of so many fresh titles one user may be shown."""
+        return math.ceil(self._share * count)
 
     def _look(self, showable: Container[int], now: datetime) -> None:
         at = bisect_right(self._changes, now)

@@ -154,6 +154,24 @@ def test_a_series_in_progress_is_told_by_its_next_episode() -> None:
     np.testing.assert_allclose(column(found, "series_completed_share")[2], [1 / 3] * 3 + [0] * 3, rtol=1e-6)
 
 
+def test_a_series_is_told_by_when_it_was_last_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    second_series = [ITEM_ROWS[at] | {"series_id": 8, "season": 1, "episode": at - 2} for at in (3, 4)]
+    monkeypatch.setitem(globals(), "ITEM_ROWS", [*ITEM_ROWS[:3], *second_series, ITEM_ROWS[5]])
+    # The first user went over to the second series, the others went back from the second episode to the first, and
+    # left the second one unfinished.
+    pasts = [[(10, 1.0), (60, 1.0), (40, 1.0)], [(20, 1.0), (10, 0.9)], [(10, 1.0), (20, 0.3)]]
+    monkeypatch.setitem(globals(), "PAST", pasts)
+    found = everything(world())
+    np.testing.assert_array_equal(column(found, "is_where_left_off"), [[0, 1, 0, 0, 1, 0], [0] * 6, [0] * 6])
+    np.testing.assert_array_equal(column(found, "is_next_episode"), [[0, 1, 0, 0, 1, 0], [0, 0, 1, 0, 0, 0], [0] * 6])
+    np.testing.assert_allclose(
+        column(found, "series_recency"), [[1 / 3] * 3 + [1] * 2 + [0], [1] * 3 + [0] * 3, [1] * 3 + [0] * 3], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        column(found, "series_turn"), [[1 / 2] * 3 + [1] * 2 + [0], [1] * 3 + [0] * 3, [1] * 3 + [0] * 3], rtol=1e-6
+    )
+
+
 def test_tastes_are_shares_of_what_was_watched() -> None:
     found = everything(world())
     # Known titles of the first user: comedy, drama+crime, crime; of the completed, comedy and drama+crime.

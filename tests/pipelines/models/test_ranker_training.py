@@ -21,7 +21,14 @@ from pipelines.models.ranker_training import TrainedRanker, masked_loss, recalib
 CPU = torch.device("cpu")
 # What is planted is known by its codes alone, so few of them are hidden.
 QUICK = RankerConfiguration(
-    width=8, bottom_units=32, top_units=(32, 16), batch_size=512, epochs=8, learning_rate=6e-3, code_dropout=0.05
+    width=8,
+    bottom_units=32,
+    top_units=(32, 16),
+    batch_size=512,
+    epochs=8,
+    learning_rate=6e-3,
+    code_dropout=0.05,
+    least_code_count=20,
 )
 LEARNED_UNTIL = date(2026, 1, 19)
 # The column of the dense features by which titles are given their slots.

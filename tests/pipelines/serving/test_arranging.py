@@ -14,7 +14,10 @@ from planted_snapshot import NOW, snapshot_in_memory, title
 
 from feature_defs.recommendations import NO_REASON, SOURCES
 from pipelines.lists.codec import UserList, pack, unpack
-from pipelines.serving.arranging import RELAXATIONS, Arranged, Asked, arrange
+from pipelines.serving import arranging, compiled, library
+from pipelines.serving.arranging import RELAXATIONS
+from pipelines.serving.library import compiled_rules
+from pipelines.serving.placed import Arranged, Asked, Item
 from pipelines.serving.rules.limits import DRAWN, FRESH_TITLE, LISTED, Rules
 from pipelines.serving.snapshots import Snapshot
 from pipelines.serving.title import Title
@@ -39,6 +42,21 @@ class World:
     @property
     def rules(self) -> Rules:
         return self.snapshot.rules
+
+
+def arrange(user_list: UserList, state: UserState, snapshot: Snapshot | None, asked: Asked) -> Arranged:
+    """The compiled rules' answer, which is that of the interpreted ones."""
+    found = compiled.arrange(user_list, state, snapshot, asked)
+    expected = arranging.arrange(user_list, state, snapshot, asked)
+    assert [placed_at(one) for one in found.items] == [placed_at(one) for one in expected.items]
+    assert [one.score for one in found.items] == pytest.approx([one.score for one in expected.items], abs=1e-5)
+    assert [one.propensity for one in found.items] == pytest.approx([one.propensity for one in expected.items])
+    assert (found.relaxed, found.filtered) == (expected.relaxed, expected.filtered)
+    return found
+
+
+def placed_at(one: Item) -> tuple[object, ...]:
+    return one.item_id, one.slot, one.reason
 
 
 def some(rng: random.Random, ids: list[int], most: int) -> list[int]:
@@ -215,8 +233,8 @@ def check(world: World, arranged: Arranged) -> None:
         if placed.is_explored or placed.is_fresh or placed.item_id not in listed:
             front = [world.titles[item].maturity for item in listed[:20] if item in world.titles]
             assert world.titles[placed.item_id].maturity <= max(front, default=0)
-        if placed.reason_kind == "because_you_watched":
-            assert placed.reason_item_id in world.user_list.history.tolist()
+        if placed.reason.kind == "because_you_watched":
+            assert placed.reason.item_id in world.user_list.history.tolist()
 
 
 def would_break(world: World, items: list[int], item: int) -> set[str]:
@@ -293,8 +311,7 @@ def test_pages_never_overlap_and_together_hold_the_whole_list(seed: int) -> None
 @given(seed=st.integers(0, 2**40))
 def test_a_logged_propensity_is_the_probability_of_the_draw_among_what_was_eligible(seed: int) -> None:
     world = a_world(seed)
-    no_next = np.full_like(world.user_list.sources, 3)
-    world.user_list = replace(world.user_list, sources=no_next)
+    world.user_list = without_next_episodes(world.user_list)
     world.state = UserState(maturity_limit=world.state.maturity_limit, not_interested=world.state.not_interested)
     listed = world.user_list.item_ids.tolist()
     limit = max((world.titles[item].maturity for item in listed[:20] if item in world.titles), default=0)
@@ -329,6 +346,11 @@ def test_the_next_episode_of_a_series_in_progress_comes_first(seed: int) -> None
         assert arranged.items[0].item_id == next_ones[0]
 
 
+def without_next_episodes(user_list: UserList) -> UserList:
+    columns = {name: getattr(user_list, name) for name in ("item_ids", "scores", "reasons", "history", "vector")}
+    return unpack(pack(**columns, sources=np.full(len(user_list), 3), generated_at=user_list.generated_at))
+
+
 def a_list(*item_ids: int, history: tuple[int, ...] = (), vector: tuple[float, ...] = ()) -> UserList:
     return unpack(
         pack(
@@ -350,6 +372,10 @@ def shown(arranged: Arranged) -> list[int]:
     return [placed.item_id for placed in arranged.items]
 
 
+def test_there_are_compiled_rules_to_hold_against_the_interpreted_ones() -> None:
+    assert compiled_rules() is not None, "there is no arrange.so of this arrange.c: install a C compiler, make setup"
+
+
 def test_without_a_snapshot_the_list_stands_as_the_night_made_it_less_what_the_user_said_and_saw() -> None:
     state = UserState(not_interested=(2,), watched=(3,))
     asked = Asked(1, 3, "home", None, "DE", frozenset({4}), frozenset({5}), 1, 7, NOW)
@@ -369,7 +395,7 @@ def test_a_title_watched_a_moment_ago_is_gone_and_its_next_episode_comes_first_t
     titles = [title(item, series_id=1, season=1, episode=item) for item in (1, 2, 3)] + [title(4), title(5)]
     arranged = arrange(a_list(1, 4, 5), UserState(watched=(1,)), snapshot_in_memory(titles), ASKED)
     assert shown(arranged)[:3] == [2, 4, 5]
-    assert arranged.items[0].reason_kind == "next_episode"
+    assert arranged.items[0].reason.kind == "next_episode"
 
 
 def test_what_is_held_back_is_counted_by_rule() -> None:
@@ -415,3 +441,35 @@ def test_what_was_watched_gives_way_last_after_the_neighbours_of_what_was_turned
             a_list(1, 2, 3, 4, history=(1,)), UserState(not_interested=(5,)), snapshot, replace(ASKED, k=k)
         )
         assert (shown(arranged), arranged.relaxed) == (items, relaxed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**40), hours=st.lists(st.integers(-40, 40), min_size=2, max_size=6))
+def test_compiled_rules_follow_windows_that_open_and_close_as_the_interpreted_ones_do(seed: int, hours) -> None:
+    world = a_world(seed)
+    for hour in hours:  # back and forth, so that views follow on others than the one before
+        world.asked = replace(world.asked, now=NOW + timedelta(hours=hour))
+        arrange(world.user_list, world.state, world.snapshot, world.asked)
+        nobody = replace(world.snapshot, rules=replace(world.rules, fresh_slots=(), explored_slots=()))
+        arrange(world.user_list, world.state, nobody, world.asked)
+
+
+def test_compiled_rules_are_given_as_many_chances_as_they_need() -> None:
+    # One title bears nearly all weight, and is out: most draws are refused, and the rest is gone through.
+    titles = [title(item, creator=f"c{item}", genres=()) for item in range(1, 60)]
+    weights = {1: 1.0, **dict.fromkeys(range(2, 50), 0.01)}
+    rules = Rules(explored_slots=tuple(range(20)), fresh_slots=())
+    snapshot = snapshot_in_memory(titles, explorable=weights, rules=rules)
+    for seed in range(40):
+        asked = replace(ASKED, k=40, seed=seed)
+        arranged = arrange(a_list(*range(50, 60)), UserState(watched=(1,)), snapshot, asked)
+        assert sum(placed.is_explored for placed in arranged.items) == 40
+
+
+def test_a_library_of_another_source_is_not_used(tmp_path, monkeypatch) -> None:
+    source = tmp_path / "arrange.c"
+    source.write_bytes(library._SOURCE.read_bytes() + b"\n")
+    monkeypatch.setattr(library, "_SOURCE", source)
+    assert compiled_rules.__wrapped__() is None
+    monkeypatch.setattr(library, "_LIBRARY", tmp_path / "arrange.so")
+    assert compiled_rules.__wrapped__() is None

@@ -6,7 +6,8 @@ from datetime import timedelta
 from planted_snapshot import NOW, snapshot_in_memory, title
 
 from pipelines.lists.codec import unpack
-from pipelines.serving.arranging import Arranged, Asked, chronological, similar, trending
+from pipelines.serving.feeds import chronological, similar, trending
+from pipelines.serving.placed import Arranged, Asked
 
 ASKED = Asked(1, 3, "home", None, "DE", frozenset(), frozenset(), 0, 7, NOW)
 
@@ -33,7 +34,7 @@ def test_the_newest_come_first_page_by_page_and_nothing_that_is_to_come() -> Non
 def test_what_is_near_a_title_is_shown_nearest_first_with_the_title_as_the_reason() -> None:
     found = similar(a_snapshot(neighbours={1: (8, 3, 7, 2)}), 1, ASKED, 12)
     assert shown(found) == [3, 2]
-    assert [(placed.reason_kind, placed.reason_item_id, placed.score) for placed in found.items] == [
+    assert [(placed.reason.kind, placed.reason.item_id, placed.score) for placed in found.items] == [
         ("similar", 1, 1.0), ("similar", 1, 0.5),
     ]  # fmt: skip
     assert similar(a_snapshot(), 99, ASKED, None).items == []

@@ -12,7 +12,8 @@ from scipy import stats
 
 from feature_defs.recommendations import NO_REASON
 from pipelines.lists.codec import pack, unpack
-from pipelines.serving.arranging import Asked, arrange
+from pipelines.serving.compiled import arrange
+from pipelines.serving.placed import Asked
 from pipelines.serving.rules.exploration import Audience, Chance, Draws, Explorable
 from pipelines.serving.rules.limits import Rules
 from pipelines.stores.user_state import UserState
