@@ -22,14 +22,14 @@ class RankerConfiguration:
     # Passes without a better loss on the held-out rows after which learning stops.
     patience: int = 1
     # Step size of Adam, falling to a tenth along a cosine: a week of a small service is some hundred steps.
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     # Decay of the weights of layers (Loshchilov, Hutter 2019); embeddings are not decayed.
     weight_decay: float = 1e-4
     # Share of codes that are hidden in training, so that the vector of the unknown is learned, and a title is judged by
     # what is known of it rather than by its name.
     code_dropout: float = 0.5
-    # A code seen in fewer training rows has the vector of the unknown: few of its rows were watched, and a vector learned
-    # from these fits the week and lists worse.
+    # A code seen in fewer training rows has the vector of the unknown: few of its rows were watched, and a vector
+    # learned from these fits the week and lists worse.
     least_code_count: int = 2000
     # The newest days that together hold at least this share of the rows are held out for stopping and calibration.
     held_out_share: float = 0.1

@@ -191,11 +191,10 @@ def _write_series(  # type: ignore[no-untyped-def]
     row[_IS_OUT_OF_TURN] = np.float32(1) if _is_out_of_turn(titles.previous_episodes[title], is_played) else _ZERO
     row[_IS_WHERE_LEFT_OFF] = row[_SERIES_RECENCY] = row[_SERIES_TURN] = _ZERO
     if series >= 0 and series_watched[series] > 0:
-        last, plays_since, series_since = last_of_series[series]
-        if ahead == 1 and titles.previous_episodes[title] == last:
+        if ahead == 1 and titles.previous_episodes[title] == last_of_series[series, 0]:
             row[_IS_WHERE_LEFT_OFF] = np.float32(1)
-        row[_SERIES_RECENCY] = np.float32(1) / np.float32(1 + plays_since)
-        row[_SERIES_TURN] = np.float32(1) / np.float32(1 + series_since)
+        row[_SERIES_RECENCY] = np.float32(1) / np.float32(1 + last_of_series[series, 1])
+        row[_SERIES_TURN] = np.float32(1) / np.float32(1 + last_of_series[series, 2])
     row[_SERIES_WATCHED] = np.float32(np.log1p(series_watched[series])) if series >= 0 else _ZERO
     row[_SERIES_COMPLETED_SHARE] = (
         np.float32(series_completed[series]) / np.float32(titles.series_lengths[series]) if series >= 0 else _ZERO
