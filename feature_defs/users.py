@@ -36,9 +36,11 @@ USER_STATE = Table(
     description="What a user decided since the night: small, mutable, read with the list.",
     fields=(
         USER_ID,
-        Field("is_opted_out", Dtype.BOOL, "Opted out of personalisation.", (NotNull(),)),
+        Field("is_opted_out", Dtype.BOOL, "Opted out of personalisation, as said here; null: as the account says."),
+        Field("account_opts_out", Dtype.BOOL, "The same, as the account says.", (NotNull(),)),
         Field("is_suppressed", Dtype.BOOL, "Erasure was asked for.", (NotNull(),)),
         Field("maturity_limit", Dtype.INT32, "Titles above this age are never shown.", (Between(0, 21),)),
+        Field("account_limit", Dtype.INT32, "The account's limit, where none was set here.", (Between(0, 21),)),
         Field("not_interested", Array(Dtype.INT64), "Titles the user turned down.", ITEM_ID.rules[1:]),
         Field("onboarding_picks", Array(Dtype.INT64), "Titles picked at sign-up.", ITEM_ID.rules[1:]),
         Field("watched_since_run", Array(Dtype.INT64), "Titles finished since the live run.", ITEM_ID.rules[1:]),

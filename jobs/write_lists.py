@@ -2,7 +2,7 @@
 
 Beside what is served: nobody reads them before `publish_recommendations` has moved the live pointer. Each block of
 lists is checked before it is written; what follows a block that breaks a rule is not written, and the part does not
-count as written.
+count as written. What users decided at their account (opted out, a maturity limit) is written first, and holds at once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from feature_defs.recommendations import RECOMMENDATIONS
 from pipelines import crash_points
+from pipelines.account_choices import keep_choices, read_choices
 from pipelines.ahead import ahead
 from pipelines.command_line import run
 from pipelines.days import end_of
@@ -39,12 +40,13 @@ def main(day: date, shard: str = "0/1") -> None:
     last_step(lake, this_run, "score_users", shard)
     with open_store(settings.list_places) as store, step(lake, this_run, "write_lists", shard) as work:
         work.reads = {RECOMMENDATIONS.name: lake.version(RECOMMENDATIONS) or 0}
+        choices = keep_choices(store, read_choices(lake, day, parse_shard(shard)))
         stored = stored_lists(lake, day, this_run.run_id, shard)
         checked = check_places(stored, f"the lists of {day}, part {shard}")
         lists = _one_by_one(ahead(_packed(checked, end_of(day))))
         tally = store.put_many(this_run.run_id, this_run.attempt, lists, part=shard)
         crash_points.passing("write_lists.before_record")
-        work.counts = {"lists": tally.list_count, "checksum": f"{tally.checksum:016x}"}
+        work.counts = {"lists": tally.list_count, "checksum": f"{tally.checksum:016x}", "choices": choices}
 
 
 def _packed(blocks: Iterable[pa.RecordBatch], generated_at: datetime) -> Iterator[list[tuple[int, bytes]]]:

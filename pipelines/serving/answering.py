@@ -100,9 +100,9 @@ class Answering:
             )
         if page is not None and page.run_id != found.live.run_id:
             raise _gone()
-        if found.state.is_opted_out:
+        if found.state.opts_out:
             if self.snapshot is not None:
-                return self._newest(request_id, asked, query, page, found.state.maturity_limit, is_remembered=False)
+                return self._newest(request_id, asked, query, page, found.state.limit, is_remembered=False)
             found = found._replace(user_list=None)
         return self._from_lists(request_id, asked, query, page, found)
 
@@ -162,14 +162,14 @@ class Answering:
             arranged.relaxed,
             self._next(page or Page(live.run_id, live.attempt, asked.seed, 0, _NOT_SERVED), arranged, asked, query),
         )
-        return Given(answer, arranged, asked.now, not state.is_opted_out, own, state)
+        return Given(answer, arranged, asked.now, not state.opts_out, own, state)
 
     def _lists_of(self, found: Found, snapshot: Snapshot | None) -> Iterator[tuple[str, UserList]]:
         """The lists that there are for a user, in the order in which they are tried."""
         own = self._readable(found.user_list)
         if own is not None and len(own):
             yield "personal", own
-        if snapshot is not None and not found.state.is_opted_out:
+        if snapshot is not None and not found.state.opts_out:
             cohort = self._shared(_cohort_of(snapshot, found.state))
             if cohort is not None:
                 yield "cohort", cohort
@@ -199,8 +199,8 @@ class Answering:
             state = await self._lists.state(asked.user_id)
         except UnavailableError:
             state = _UNKNOWN
-        is_remembered = not state.is_opted_out
-        return self._newest(request_id, asked, query, page, state.maturity_limit, is_remembered=is_remembered)
+        is_remembered = not state.opts_out
+        return self._newest(request_id, asked, query, page, state.limit, is_remembered=is_remembered)
 
     def _newest(
         self, request_id: str, asked: Asked, query: Query, page: Page | None, limit: int | None, *, is_remembered: bool
@@ -263,7 +263,7 @@ def _limited(state: UserState, query: Query) -> UserState:
     """What is kept about the user, with the stricter of two limits."""
     if query.maturity_limit is None:
         return state
-    limit = _stricter(state.maturity_limit, query.maturity_limit)
+    limit = _stricter(state.limit, query.maturity_limit)
     return msgspec.structs.replace(state, maturity_limit=limit)
 
 

@@ -75,7 +75,7 @@ def arrange(user_list: UserList, state: UserState, snapshot: Snapshot | None, as
     Without a snapshot nothing is known of titles but what the night knew when it made the list: then only what the
     user said and saw is respected, and a user who set a maturity limit since is shown nothing.
     """
-    if snapshot is None and state.maturity_limit is not None:
+    if snapshot is None and state.limit is not None:
         return Arranged([], (), {MATURITY: len(user_list)})
     answer = _Answer(user_list, state, snapshot, asked)
     answer.fill()
@@ -99,7 +99,7 @@ class _Answer:
         self._front: list[int] = user_list.item_ids[:_FRONT].tolist()
         self._history: list[int] = user_list.history.tolist()
         self._sources = user_list.sources.tobytes()
-        self._limit = NO_LIMIT if state.maturity_limit is None else state.maturity_limit
+        self._limit = NO_LIMIT if state.limit is None else state.limit
         self._never = excluded(asked.exclude, asked.served, state.not_interested)
         self._seen = watched(self._history, state.watched)
         self._aside = self._seen | self._never

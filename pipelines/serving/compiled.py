@@ -80,7 +80,7 @@ def arrange(user_list: UserList, state: UserState, snapshot: Snapshot | None, as
     ids = _packed([item for kind in said for item in kind]) if any(said) else b""
     counts = [len(kind) for kind in said]
     country = shelf.country(asked.country)
-    limit = _NO_LIMIT if state.maturity_limit is None else state.maturity_limit
+    limit = _NO_LIMIT if state.limit is None else state.limit
     has_draws = bool(snapshot.rules.fresh_slots or snapshot.rules.explored_slots)
     chance = Chance(asked.seed, asked.page)
     hashes = chance.hash(0)

@@ -72,7 +72,7 @@ class Hearing:
                 refused.append(Refused(index, event.event_id, "Nothing is kept about this user any more."))
                 continue
             accepted[event.kind] += 1
-            if state.is_opted_out:
+            if state.opts_out:
                 record = _for_totals(event, now)
                 self._metrics.counts["unkept_events"] += record is None
                 records += [record] if record is not None else []
@@ -103,7 +103,7 @@ class Hearing:
         """
 
         def change(state: UserState) -> UserState:
-            if state.is_opted_out:
+            if state.opts_out:
                 raise ProblemError(HTTPStatus.CONFLICT, "The user opted out of personalisation: nothing is kept.")
             return msgspec.structs.replace(
                 state, onboarding_genres=tuple(said.genres), age_band=said.age_band, city=said.city
@@ -124,7 +124,12 @@ class Hearing:
 
         def change(state: UserState) -> UserState:
             if said.is_opted_out:
-                return UserState(is_opted_out=True, maturity_limit=said.maturity_limit)
+                return UserState(
+                    is_opted_out=True,
+                    maturity_limit=said.maturity_limit,
+                    account_opts_out=state.account_opts_out,
+                    account_limit=state.account_limit,
+                )
             return msgspec.structs.replace(state, is_opted_out=False, maturity_limit=said.maturity_limit)
 
         await self._change(user_id, change)
@@ -229,7 +234,7 @@ def _for_totals(event: Event, now: datetime) -> EventRecord | None:
 
 def _with_events(state: UserState, turned_down: list[int], finished: list[int]) -> UserState:
     """What is kept about a user, and what they turned down and finished now, the newest last."""
-    if state.is_opted_out:  # since we asked
+    if state.opts_out:  # since we asked
         return state
     return msgspec.structs.replace(
         state,

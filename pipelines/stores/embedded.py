@@ -262,7 +262,7 @@ class EmbeddedStore:
             if live is None or trending is None:
                 return None
             stated, data = self._state(txn, user), None
-            if not stated.state.is_opted_out and not stated.state.is_forgotten:
+            if not stated.state.has_no_list:
                 data = self._list(txn, attempt, user)
                 if data is not None and txn.get(user, db=self._forgotten) is not None:
                     data = None

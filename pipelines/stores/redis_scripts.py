@@ -127,7 +127,9 @@ return {data, list, redis.call('GET', 'm:t:' .. attempt)}
 # forgotten or has opted out is not read. The words looked for are how `UserState` is encoded; no text can hold them.
 READ_USER = """
 local stated, is_forgotten = redis.call('GET', 'm:s:' .. ARGV[2]), redis.call('EXISTS', 'm:f:' .. ARGV[2])
-if is_forgotten == 1 or (stated and string.find(stated, '"is_opted_out":true', 1, true)) then
+local function says(what) return stated and string.find(stated, what, 1, true) end
+if is_forgotten == 1 or says('"is_opted_out":true')
+    or (says('"account_opts_out":true') and not says('"is_opted_out":false')) then
     return {false, stated, is_forgotten}
 end
 return {redis.call('GET', 'm:l:' .. ARGV[1] .. ':' .. ARGV[2]), stated, is_forgotten}

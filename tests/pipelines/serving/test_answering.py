@@ -131,6 +131,22 @@ def test_who_asks_for_it_and_who_opted_out_gets_the_newest_first_within_the_limi
         assert seen == [one.item_id for one in TITLES if one.maturity == 0]
 
 
+def test_who_opted_out_at_the_account_alone_is_answered_as_who_said_so_here(home):
+    say(home, 1, UserState(account_opts_out=True, account_limit=12))
+    say(home, 2, UserState(is_opted_out=False, account_opts_out=True, account_limit=12))
+    with Running(home, has_snapshot=True) as endpoint:
+        feed = endpoint.get("/v1/recommendations/1?k=5").json()
+        assert feed["source"] == "chronological"
+        assert ids(feed) == [item for item in range(50, 60) if item % 3][:5]
+        limited = endpoint.get("/v1/recommendations/2?k=20").json()
+        assert limited["source"] == "personal"
+        assert all(item % 3 for item in ids(limited))
+        # Whoever has no limit is shown what these two are not.
+        unknown = endpoint.get("/v1/recommendations/999?k=20").json()
+        assert not all(item % 3 for item in ids(unknown))
+    assert {record.user_id for record in records(home / "spool")} == {2, 999}
+
+
 def test_the_stricter_of_the_users_limit_and_the_accounts_counts(home):
     say(home, 1, UserState(maturity_limit=18))
     say(home, 2, UserState(maturity_limit=12))
@@ -180,7 +196,8 @@ class Forbidden(UserState):
     """A state of which only the flag and the limit may be read."""
 
     def __getattribute__(self, name):
-        assert name in ("is_opted_out", "maturity_limit", "is_forgotten"), name
+        known = ("is_opted_out", "maturity_limit", "account_opts_out", "account_limit", "opts_out", "limit")
+        assert name in (*known, "is_forgotten"), name
         return super().__getattribute__(name)
 
 

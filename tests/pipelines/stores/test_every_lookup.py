@@ -133,11 +133,16 @@ def test_what_a_user_says_and_that_they_were_forgotten_is_found_from_the_next_an
             await writer.do(publish, TODAY)
             async with looking(where) as lookup:
                 assert (await lookup.find(7)).state == UserState()
-                for state in (UserState(is_opted_out=True), UserState(maturity_limit=12, not_interested=(5, 6))):
+                for state in (
+                    UserState(is_opted_out=True),
+                    UserState(account_opts_out=True, account_limit=7),
+                    UserState(is_opted_out=False, account_opts_out=True),
+                    UserState(maturity_limit=12, not_interested=(5, 6)),
+                ):
                     await writer.do(say, 7, state)
                     found = await lookup.find(7)
                     # The list of who opted out is not even read.
-                    expected = None if state.is_opted_out else a_list(TODAY, 7)
+                    expected = None if state.opts_out else a_list(TODAY, 7)
                     assert (found.state, found.user_list) == (state, expected)
                     assert await lookup.state(7) == state
                 await writer.do(forget, 7)
