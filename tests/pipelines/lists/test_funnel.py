@@ -50,7 +50,10 @@ def ranker() -> Ranker:
     labels = np.full((len(owners), len(HEADS)), np.nan, np.float32)
     labels[:, :2] = (positions < 20)[:, None]
     days = np.where(np.arange(len(owners)) % 5 == 0, np.datetime64("2026-02-02"), np.datetime64("2026-02-01"))
-    configuration = RankerConfiguration(epochs=30, patience=30, batch_size=128, learning_rate=1e-2, code_dropout=0.05)
+    # They are known by their codes alone, in few rows.
+    configuration = RankerConfiguration(
+        epochs=30, patience=30, batch_size=128, learning_rate=1e-2, code_dropout=0.05, least_code_count=20
+    )
     return train(inputs, labels, days.astype("datetime64[D]"), small.DAY, configuration).ranker
 
 
