@@ -10,7 +10,7 @@ from collections.abc import Collection
 from struct import Struct
 
 from feature_defs.recommendations import SOURCES
-from pipelines.lists.codec import UserList
+from pipelines.lists.codec import LARGEST_ITEM_ID, UserList
 from pipelines.serving import arranging
 from pipelines.serving.arranging import RELAXATIONS
 from pipelines.serving.library import compiled_rules
@@ -107,4 +107,5 @@ def arrange(user_list: UserList, state: UserState, snapshot: Snapshot | None, as
 
 
 def _packed(ids: list[int]) -> bytes:
-    return struct.pack(f"<{len(ids)}I", *ids)
+    """Ids as the library reads them; what no catalogue can hold becomes 0, which none does."""
+    return struct.pack(f"<{len(ids)}I", *[item if item <= LARGEST_ITEM_ID else 0 for item in ids])

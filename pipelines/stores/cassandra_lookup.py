@@ -21,6 +21,7 @@ from pipelines.stores.cassandra_statements import STATEMENTS
 from pipelines.stores.interface import Live
 from pipelines.stores.places import Places
 from pipelines.stores.reads import OfUser
+from pipelines.stores.unheard import take_notice
 from pipelines.stores.user_state import NOBODY, Stated, UserState
 
 _MOST_ASKING = 512  # more than a deadline's worth of requests wait for a store that hangs
@@ -104,7 +105,7 @@ class CassandraReads:
             return self._open
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._connect())
-            self._opening.add_done_callback(_look_at)
+            self._opening.add_done_callback(take_notice)
         return await asyncio.shield(self._opening)
 
     async def _connect(self) -> _Open:
@@ -173,9 +174,3 @@ def _state(data: str) -> UserState:
         return _STATE.decode(data)
     except msgspec.MsgspecError:
         raise UnavailableError("the state of a user in Cassandra cannot be read") from None
-
-
-def _look_at(task: "asyncio.Task[Any]") -> None:
-    """Nobody may wait for it any more; its error is not news then."""
-    if not task.cancelled():
-        task.exception()

@@ -27,6 +27,7 @@ from pipelines.stores.interface import HOME, ListStore, Live
 from pipelines.stores.lookup import Change, Found
 from pipelines.stores.reads import Copies, OfUser, Reads
 from pipelines.stores.state_changes import changed
+from pipelines.stores.unheard import take_notice
 from pipelines.stores.user_state import NOBODY, Stated, UserState
 
 MEMORY = "memory"
@@ -171,8 +172,7 @@ class PairLookup:
 
     def _written(self, writing: asyncio.Task[Stated]) -> None:
         self._writes.discard(writing)
-        if not writing.cancelled():
-            writing.exception()  # whoever still waits hears of it; nobody else is left to
+        take_notice(writing)
 
     async def _changed(self, user_id: int, change: Change) -> Stated:
         """Write it; from here on it goes before what the hot copy holds, until that was told."""

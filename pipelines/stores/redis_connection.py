@@ -14,6 +14,7 @@ from typing import Any, cast
 import hiredis
 
 from pipelines.errors import UnavailableError
+from pipelines.stores.unheard import take_notice
 
 _MOST_WAITING = 10_000
 _SILENT_SECONDS = 1.0
@@ -80,7 +81,7 @@ class RedisConnection:
     def _reopen(self) -> "asyncio.Task[_Line]":
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open())
-            self._opening.add_done_callback(_look_at)
+            self._opening.add_done_callback(take_notice)
         return self._opening
 
     async def _open(self) -> "_Line":
@@ -200,9 +201,3 @@ class _Line(asyncio.Protocol):
                 )
         if due:
             self._timer = self._loop.call_later(due[0][0] - now, self._give_up)
-
-
-def _look_at(task: "asyncio.Task[Any]") -> None:
-    """Nobody may wait for it any more; its error is not news then."""
-    if not task.cancelled():
-        task.exception()

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import lookup_world
 import redis
-from machine import processor, versions
+from machine import machine, versions
 
 ROOT = Path(__file__).parents[2]
 BESIDE = Path(__file__).parent
@@ -329,7 +329,7 @@ def _rss_mb(pid: int) -> float:
 
 
 def _machine() -> dict[str, object]:
-    return {"cores": os.cpu_count(), "processor": processor(), "load_average": round(os.getloadavg()[0], 2)}
+    return {**machine(), "load_average": round(os.getloadavg()[0], 2)}
 
 
 def _say(line: str) -> None:

@@ -386,6 +386,12 @@ def test_without_a_snapshot_the_list_stands_as_the_night_made_it_less_what_the_u
     }  # fmt: skip
 
 
+def test_ids_that_no_catalogue_can_hold_hold_nothing_back() -> None:
+    state = UserState(not_interested=(2**40, 2), watched=(2**63, 3))
+    arranged = arrange(a_list(1, 2, 3, 4), state, snapshot_in_memory([title(item) for item in range(1, 5)]), ASKED)
+    assert shown(arranged) == [1, 4, 3]
+
+
 def test_without_a_snapshot_nobody_who_set_a_maturity_limit_is_shown_anything() -> None:
     arranged = arrange(a_list(1, 2), UserState(maturity_limit=12), None, ASKED)
     assert (arranged.items, arranged.filtered) == ([], {"maturity": 2})
