@@ -3,7 +3,7 @@
     python tests/benchmarks/lookup_bare.py PORT REDIS_PORT ours|redis-py
 
 No rule, no state, no check of what was read, nothing remembered; under Granian with the endpoint's own settings. It
-asks Redis over the endpoint's own shared connection, which is what costs least, or with the usual client and its pool.
+asks Redis with the usual client and its pool, or over the endpoint's own shared connection, which costs least.
 """
 
 import sys

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from pipelines.serving import library
 
 # Random worlds, an empty list, the longest, a snapshot without a title, each held against the interpreted rules.
@@ -37,7 +35,6 @@ for seed in range(250):
 """
 
 
-@pytest.mark.slow
 def test_the_compiled_rules_keep_within_their_tables(tmp_path) -> None:
     source, checked = library._SOURCE, tmp_path / "checked.so"
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
