@@ -34,8 +34,8 @@ def read_choices(lake: Lake, day: date, shard: Shard) -> pa.Table:
     Returns:
         Rows of `user_id`, `is_opted_out` and `maturity_limit` as on the day, ascending by user.
     """
-    days = [known for known in lake.days(USERS) if known <= day]
-    if not days or lake.days(USERS)[-1] > day:
+    days = lake.days(USERS)
+    if not days or days[-1] > day:
         return lake.read(USERS, day, day, columns=_COLUMNS).slice(0, 0)
     has_chosen = pc.field("is_opted_out") | pc.field("maturity_limit").is_valid()
     now = of_shard(lake.read(USERS, day, day, columns=_COLUMNS, where=has_chosen), shard)

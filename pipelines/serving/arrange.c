@@ -15,7 +15,7 @@
 const char *mq_digest(void) { return SOURCE_DIGEST; }
 
 enum { LISTED, FRESH, DRAWN };
-/* As `pipelines.serving.compiled.RULES` has them; titles hidden from all are marked with the first four. */
+/* As `pipelines.serving.compiled` has them; titles hidden from all are marked with the first four. */
 enum {
     SHOWN, WITHDRAWN, LICENCE, MODERATION, RESTRICTED, UNKNOWN, TERRITORY, MATURITY, SERVED, EXCLUDED, NOT_INTERESTED,
     WATCHED, DEMOTED, CREATOR, GENRE, SERIES, RULE_COUNT

@@ -11,26 +11,9 @@ from struct import Struct
 
 from feature_defs.recommendations import SOURCES
 from pipelines.lists.codec import LARGEST_ITEM_ID, UserList
-from pipelines.serving import arranging
+from pipelines.serving import arranging, placed
 from pipelines.serving.arranging import RELAXATIONS
-from pipelines.serving.library import compiled_rules
-from pipelines.serving.placed import (
-    BECAUSE,
-    DEMOTED,
-    EXCLUDED,
-    EXPLORE,
-    FRESH,
-    NOT_INTERESTED,
-    OTHER,
-    SERVED,
-    UNKNOWN,
-    WATCHED,
-    Arranged,
-    Asked,
-    Item,
-    Reason,
-    reason_of,
-)
+from pipelines.serving.placed import BECAUSE, Arranged, Asked, Item, Reason, reason_of
 from pipelines.serving.rules.audience import MATURITY, TERRITORY
 from pipelines.serving.rules.caps import CREATOR, GENRE, SERIES
 from pipelines.serving.rules.continuing import NEXT_EPISODE, following
@@ -43,11 +26,15 @@ from pipelines.stores.user_state import UserState
 
 # As the source numbers them, from 1.
 _RULES = (
-    *HIDING, UNKNOWN, TERRITORY, MATURITY, SERVED, EXCLUDED, NOT_INTERESTED, WATCHED, DEMOTED, CREATOR, GENRE, SERIES,
+    *HIDING, placed.UNKNOWN, TERRITORY, MATURITY, placed.SERVED, placed.EXCLUDED, placed.NOT_INTERESTED,
+    placed.WATCHED, placed.DEMOTED, CREATOR, GENRE, SERIES,
 )  # fmt: skip
 _RELAXED = [(1 << 1 + _RULES.index(name), name) for name in RELAXATIONS]
-_REASONS = tuple(Reason(name) for name in (*SOURCES, *[OTHER] * (256 - len(SOURCES)), FRESH, EXPLORE, NEXT_EPISODE))
-_NEEDS_CHANCE, _NEEDS_AUDIENCE = -1, -2
+_REASONS = tuple(
+    Reason(name)
+    for name in (*SOURCES, *[placed.OTHER] * (256 - len(SOURCES)), placed.FRESH, placed.EXPLORE, NEXT_EPISODE)
+)
+_NEEDS_AUDIENCE = -2
 _REQUEST = Struct("<11q")
 # Which rules gave way, how many titles each rule held back (the first is none), the audience that is needed.
 _HEAD = Struct(f"<q8x{len(_RULES)}qq")
@@ -62,9 +49,6 @@ _BYTES, _HASH_BYTES = 8, 64
 def arrange(user_list: UserList, state: UserState, snapshot: Snapshot | None, asked: Asked) -> Arranged:
     """See `pipelines.serving.arranging.arrange`, whose answer this is."""
     if snapshot is None or snapshot.shelf is None or asked.k > _MOST or len(user_list) > LONGEST:
-        return arranging.arrange(user_list, state, snapshot, asked)
-    library = compiled_rules()
-    if library is None:
         return arranging.arrange(user_list, state, snapshot, asked)
     shelf = snapshot.shelf
     shelf.bring_up_to(asked.now)
@@ -86,15 +70,15 @@ def arrange(user_list: UserList, state: UserState, snapshot: Snapshot | None, as
     hashes = chance.hash(0)
     while True:
         request = _REQUEST.pack(asked.k, country, limit, has_draws, *counts, len(hashes) // _BYTES)
-        placed: int = library.arrange(shelf.address, request, user_list.data, ids, hashes, _ANSWER)
-        if placed >= 0:
+        count: int = shelf.library.arrange(shelf.address, request, user_list.data, ids, hashes, _ANSWER)
+        if count >= 0:
             break
-        if placed == _NEEDS_AUDIENCE:
+        if count == _NEEDS_AUDIENCE:
             shelf.add_audience(country, _HEAD.unpack_from(_ANSWER)[-1])
         else:
             hashes += b"".join(map(chance.hash, range(len(hashes) // _HASH_BYTES, 2 * len(hashes) // _HASH_BYTES)))
     relaxed, *filtered, _ = _HEAD.unpack_from(_ANSWER)
-    found = _PLACEMENT.iter_unpack(_ITEMS[: placed * _PLACEMENT.size])
+    found = _PLACEMENT.iter_unpack(_ITEMS[: count * _PLACEMENT.size])
     items = [
         Item(item, score, slot, propensity, reason_of(BECAUSE, because) if because else _REASONS[reason])
         for slot, (item, because, reason, score, propensity) in enumerate(found)
@@ -102,7 +86,7 @@ def arrange(user_list: UserList, state: UserState, snapshot: Snapshot | None, as
     return Arranged(
         items,
         tuple([name for bit, name in _RELAXED if relaxed & bit]) if relaxed else (),
-        {rule: count for rule, count in zip(_RULES, filtered, strict=True) if count},
+        {rule: held for rule, held in zip(_RULES, filtered, strict=True) if held},
     )
 
 

@@ -81,10 +81,11 @@ class _Shelf(ctypes.Structure):
 
 
 class Shelf:
-    """The titles, the explorable and the fresh of a snapshot, and the numbers that its answers keep to."""
+    """The titles, the explorable and the fresh of a snapshot, and what its answers keep to; `library` reads it."""
 
     def __init__(self, titles: Titles, explorable: Explorable, fresh: Fresh, rules: Rules, library: Library) -> None:
         """Takes them in; of N titles, some hundred bytes each."""
+        self.library = library
         self._titles, self._fresh = titles, fresh
         self._struct = _Shelf(capacity=LONGEST + rules.continued)
         # What the structure points to.

@@ -18,6 +18,7 @@ from pipelines.serving import arranging, compiled, library
 from pipelines.serving.arranging import RELAXATIONS
 from pipelines.serving.library import compiled_rules
 from pipelines.serving.placed import Arranged, Asked, Item
+from pipelines.serving.rules.availability import why_hidden
 from pipelines.serving.rules.limits import DRAWN, FRESH_TITLE, LISTED, Rules
 from pipelines.serving.snapshots import Snapshot
 from pipelines.serving.title import Title
@@ -455,9 +456,18 @@ def test_compiled_rules_follow_windows_that_open_and_close_as_the_interpreted_on
     world = a_world(seed)
     for hour in hours:  # back and forth, so that views follow on others than the one before
         world.asked = replace(world.asked, now=NOW + timedelta(hours=hour))
-        arrange(world.user_list, world.state, world.snapshot, world.asked)
-        nobody = replace(world.snapshot, rules=replace(world.rules, fresh_slots=(), explored_slots=()))
-        arrange(world.user_list, world.state, nobody, world.asked)
+        arranged = arrange(world.user_list, world.state, world.snapshot, world.asked)
+        open_now = {
+            item
+            for item, one in world.titles.items()
+            if why_hidden(one, world.asked.now, world.rules.restricted_from) is None
+        }
+        assert set(shown(arranged)) <= open_now
+        # The same tables serve a snapshot whose rules draw nothing.
+        plain = replace(world.snapshot, rules=replace(world.rules, fresh_slots=(), explored_slots=()))
+        arranged = arrange(world.user_list, world.state, plain, world.asked)
+        assert set(shown(arranged)) <= open_now
+        assert not any(placed.is_explored or placed.is_fresh for placed in arranged.items)
 
 
 def test_compiled_rules_are_given_as_many_chances_as_they_need() -> None:
