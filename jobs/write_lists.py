@@ -33,14 +33,14 @@ def main(day: date, shard: str = "0/1") -> None:
         day: the day whose night this is.
         shard: which part, as i/n with i from 0.
     """
-    parse_shard(shard)
+    part = parse_shard(shard)
     settings = read_settings()
     lake = Lake(settings.lake, settings.lake_options)
     this_run = run_of(lake, day)
     last_step(lake, this_run, "score_users", shard)
     with open_store(settings.list_places) as store, step(lake, this_run, "write_lists", shard) as work:
         work.reads = {RECOMMENDATIONS.name: lake.version(RECOMMENDATIONS) or 0}
-        choices = keep_choices(store, read_choices(lake, day, parse_shard(shard)))
+        choices = keep_choices(store, read_choices(lake, day, part))
         stored = stored_lists(lake, day, this_run.run_id, shard)
         checked = check_places(stored, f"the lists of {day}, part {shard}")
         lists = _one_by_one(ahead(_packed(checked, end_of(day))))
