@@ -44,6 +44,8 @@ _CONCURRENCY = 256
 _LISTS_A_TURN = 4096  # 8 MB in memory; before each turn the attempt's right to write is asked again
 _SAMPLE_SHARE, _SMALLEST_SAMPLE = 0.01, 10  # of a turn, read back
 _DECISION_SECONDS = 30
+# A node that dies is missed for a moment, until the others notice.
+_PAUSES = (0.5, 2.0)
 _MARGIN = timedelta(days=1)  # what names lists outlives them
 _RECENT = 0  # the one bucket of recent attempts
 _FORGOTTEN_BUCKETS = 16
@@ -468,12 +470,21 @@ class CassandraStore:
         return self._is_applied("next_state", text, version + 1, user_id, version)
 
     def _ask(self, name: str, *values: object, profile: object = STORING) -> Any:
+        """What is answered to a statement that may be sent again: any but a lightweight transaction."""
+        for pause in _PAUSES:
+            try:
+                return self._ask_once(name, *values, profile=profile)
+            except (Timeout, OperationTimedOut):
+                time.sleep(pause)
+        return self._ask_once(name, *values, profile=profile)
+
+    def _ask_once(self, name: str, *values: object, profile: object = STORING) -> Any:
         return self._session.execute(self._statements[name], values, execution_profile=profile)
 
     def _is_applied(self, name: str, *values: object) -> bool:
         """Whether a lightweight transaction was applied, as far as we know."""
         try:
-            return bool(self._ask(name, *values).one().applied)
+            return bool(self._ask_once(name, *values).one().applied)
         except (Timeout, OperationTimedOut):
             return False
 

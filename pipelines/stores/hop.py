@@ -1,7 +1,9 @@
 """One store on the way of a lookup: its deadline, and when it is left alone.
 
-A store that failed several times in a row is not asked for a while, so that one that hangs costs the deadline a few
-times and not with every request. Then one request asks it again: what that one hears decides.
+A store that failed several times in a row, and for longer than one moment of silence in which many requests wait
+beside each other, is not asked for a while, so that one that hangs costs the deadline a few times and not with every
+request. Then one request asks it again: what that one hears decides. The first rest is short, each next one is longer:
+a store that was merely held up is soon back.
 """
 
 import asyncio
@@ -14,6 +16,9 @@ from pipelines.stores.hop_times import HopTimes
 from pipelines.stores.reads import Reads
 
 FAILURES_IN_A_ROW = 5
+# Failures of one such moment end within one deadline of each other.
+_DEADLINES_IN_A_ROW = 2
+_FIRST_REST_SECONDS = 0.1
 REST_SECONDS = 1.0
 
 R_co = TypeVar("R_co", bound=Reads, covariant=True)
@@ -33,6 +38,8 @@ class Hop(Generic[R_co]):
         self.times = HopTimes()
         self._deadline_seconds = deadline_seconds
         self._failures = 0
+        self._failing_since = 0.0
+        self._rest_seconds = _FIRST_REST_SECONDS
         self._rests_until = 0.0
 
     async def ask(self, asking: Callable[[R_co], Awaitable[T]]) -> T:
@@ -41,11 +48,12 @@ class Hop(Generic[R_co]):
         Raises:
             UnavailableError: if it fails, does not answer in time, or is left alone.
         """
-        if self._failures >= FAILURES_IN_A_ROW:
+        if self.times.is_resting:
             now = time.monotonic()
             if now < self._rests_until:
                 raise UnavailableError(f"{self.reads.name} has failed and is left alone for a moment")
-            self._rests_until = now + REST_SECONDS  # we are the one that asks again
+            self._rest_seconds = min(2 * self._rest_seconds, REST_SECONDS)
+            self._rests_until = now + self._rest_seconds  # we are the one that asks again
         began = time.perf_counter()
         try:
             if self._keeps_time:
@@ -67,8 +75,13 @@ class Hop(Generic[R_co]):
         return answer
 
     def _fail(self) -> None:
+        now = time.monotonic()
+        if not self._failures:
+            self._failing_since = now
         self._failures += 1
         self.times.failure_count += 1
-        self.times.is_resting = self._failures >= FAILURES_IN_A_ROW
-        if self._failures == FAILURES_IN_A_ROW:
-            self._rests_until = time.monotonic() + REST_SECONDS
+        has_failed_long = now - self._failing_since >= _DEADLINES_IN_A_ROW * self._deadline_seconds
+        if self._failures >= FAILURES_IN_A_ROW and has_failed_long and not self.times.is_resting:
+            self.times.is_resting = True
+            self._rest_seconds = _FIRST_REST_SECONDS
+            self._rests_until = now + self._rest_seconds

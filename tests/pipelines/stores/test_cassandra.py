@@ -10,8 +10,10 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tcp_proxy import TcpProxy
 
 from pipelines.errors import RefusedError, UnavailableError, UsageError
+from pipelines.stores import cassandra_session
 from pipelines.stores.cassandra import CassandraStore
 from pipelines.stores.cassandra_session import CassandraAddress, connect, parse_address
 from pipelines.stores.interface import tally_of
@@ -44,6 +46,17 @@ def session(places):
     cluster, session = connect(places)
     yield session
     cluster.shutdown()
+
+
+@pytest.fixture
+def proxied(places, monkeypatch):
+    """A proxy in front of Cassandra, and a store behind it that waits for a second at a time."""
+    monkeypatch.setattr(cassandra_session, "_STORING_SECONDS", 1.0)
+    address = parse_address(places.lists)
+    with TcpProxy(address.hosts[0], address.port) as proxy:
+        lists = dataclasses.replace(address, port=proxy.port)
+        with CassandraStore(dataclasses.replace(places, lists=str(lists))) as store:
+            yield proxy, store
 
 
 def lists_of(users=USERS, mark=b"a"):
@@ -471,3 +484,24 @@ def at_once(*works):
         thread.join()
     if failed:
         raise failed[0]
+
+
+def test_a_moment_in_which_nothing_is_answered_costs_an_attempt_time_and_nothing_else(proxied):
+    proxy, store = proxied
+    written(store, YESTERDAY)
+    proxy.is_hanging = True
+    again = threading.Timer(1.5, lambda: setattr(proxy, "is_hanging", False))
+    again.start()
+    try:
+        attempt = store.open_attempt(TODAY)
+    finally:
+        again.join()
+    assert store.put_many(TODAY, attempt, lists_of()).list_count == len(USERS)
+
+
+def test_what_stays_silent_is_given_up_in_one_sentence(proxied):
+    proxy, store = proxied
+    written(store, YESTERDAY)
+    proxy.is_hanging = True
+    with pytest.raises(UnavailableError, match="did not answer in time"):
+        store.open_attempt(TODAY)
