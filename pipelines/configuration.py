@@ -79,6 +79,7 @@ def check_configuration(configuration: RunConfiguration) -> RunConfiguration:
         ("towers.heads", towers.heads, 1, towers.width),
         ("towers.history-length", towers.history_length, 2, 1000),
         ("towers.epochs", towers.epochs, 1, 1000),
+        ("towers.later-share", towers.later_share, 0, 0.5),
         ("towers.places", towers.places, 1, 1e12),
         ("towers.patience", towers.patience, 1, 1000),
         ("towers.held-out-share", towers.held_out_share, 0, 0.5),

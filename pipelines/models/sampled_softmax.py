@@ -9,7 +9,7 @@ The matrix of all places and titles is never laid out whole: a stretch of places
 its loss and its gradients are computed together, three matrix products and one pass of exponentials. On two cores that
 is a third of the time of logits, `cross_entropy` and its backward pass one after another.
 
-Shapes: I titles, M drawn ones, P places that predict, E width.
+Shapes: I titles, M drawn ones, P places that predict, E width, N titles that a place is to predict.
 """
 
 from typing import Any
@@ -47,17 +47,18 @@ def drawn_titles(
     return drawn, np.log(-np.expm1(missed)).astype(np.float32)
 
 
-def softmax_loss(users: Tensor, titles: Tensor, targets: Tensor, log_q: Tensor) -> Tensor:
-    """Summed negative log likelihood of the targets under a softmax of inner products.
+def softmax_loss(users: Tensor, titles: Tensor, targets: Tensor, shares: Tensor, log_q: Tensor) -> Tensor:
+    """Summed cross entropy of the targets and a softmax of inner products.
 
     Args:
         users: float32 [P, E], divided by the temperature.
         titles: float32 [M, E], the drawn ones.
-        targets: which drawn title each place predicts, int64 [P].
+        targets: which drawn titles each place is to predict, int64 [P, N].
+        shares: how much of a place's prediction each of them is to have, float32 [P, N]; of a place they sum to 1.
         log_q: logarithm of the probability with which each title was drawn, float32 [M].
     """
     with torch.autocast(users.device.type, enabled=False):
-        loss: Tensor = _SummedLoss.apply(users, titles, targets, log_q)
+        loss: Tensor = _SummedLoss.apply(users, titles, targets, shares, log_q)
     return loss
 
 
@@ -65,32 +66,32 @@ class _SummedLoss(torch.autograd.Function):
     """The gradients are made with the loss, while the exponentials are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, users: Tensor, titles: Tensor, targets: Tensor, log_q: Tensor) -> Tensor:
+    def forward(ctx: Any, users: Tensor, titles: Tensor, targets: Tensor, shares: Tensor, log_q: Tensor) -> Tensor:
         learns = any(ctx.needs_input_grad)
         loss = torch.zeros((), device=users.device)
         of_users, of_titles = torch.empty_like(users), torch.zeros_like(titles)
         step = max(1, _CELLS[users.device.type] // max(len(titles), 1))
         for start in range(0, len(users), step):
             part = users[start : start + step]
-            wanted = targets[start : start + step, None]
+            wanted, share = targets[start : start + step], shares[start : start + step]
             logits = torch.addmm(-log_q, part, titles.T)
             logits -= logits.amax(1, keepdim=True)
             of_wanted = logits.gather(1, wanted)
             logits.exp_()
             sums = logits.sum(1, keepdim=True)
-            loss += (sums.log() - of_wanted).sum()
+            loss += sums.log().sum() - (of_wanted * share).sum()
             if learns:
                 logits /= sums
-                logits.scatter_add_(1, wanted, torch.full_like(of_wanted, -1.0))
+                logits.scatter_add_(1, wanted, -share)
                 torch.mm(logits, titles, out=of_users[start : start + step])
                 of_titles.addmm_(logits.T, part)
         ctx.save_for_backward(of_users, of_titles)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         of_users, of_titles = ctx.saved_tensors
-        return of_users * grads[0], of_titles * grads[0], None, None
+        return of_users * grads[0], of_titles * grads[0], None, None, None
 
 
 def target_shares(items: NDArray[np.integer], is_target: NDArray[np.bool_], count: int) -> NDArray[np.float64]:

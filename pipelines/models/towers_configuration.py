@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from feature_defs.recommendations import VECTOR_WIDTH
 
 # Titles in the smallest batch that size alone may ask for.
-_SMALLEST_BATCH = 1024
+_SMALLEST_BATCH = 2048
 # An epoch of fewer steps than these takes smaller batches.
 _STEPS_AN_EPOCH = 250
 
@@ -17,13 +17,15 @@ class TowersConfiguration:
     # Of the vectors of users and titles.
     width: int = VECTOR_WIDTH
     # Layers of attention in the user tower.
-    blocks: int = 2
+    blocks: int = 3
     # Heads of each layer.
     heads: int = 2
     # Newest titles of a history that are read.
     history_length: int = 100
     # Passes over all histories, at most.
     epochs: int = 20
+    # How much of a place's prediction the title after the next one is to have; the next has the rest.
+    later_share: float = 0.17
     # Places predicted in all passes, at most: a large service makes fewer passes, but always one.
     places: int = 24_000_000
     # Passes without a better prediction of what was held out, after which learning ends; in the second half only.

@@ -9,6 +9,7 @@ threads takes the same step.
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -119,8 +120,8 @@ class Learner:
         seeds = [(configuration.seed * 1_000_003 + step) * 1024 + rank() * 64 + part for part in range(self.part_count)]
         found = list(self.pool.map(lambda one: self._part(leaf, batch, *one), zip(stretches, seeds, strict=True)))
         # Summed in the order of the parts, whichever was done first.
-        loss = torch.stack([one[0] for one in found]).sum()
-        of_made, *of_shared = (torch.stack(parts).sum(0) for parts in zip(*(one[1] for one in found), strict=True))
+        loss = reduce(torch.add, [one[0] for one in found])
+        of_made, *of_shared = (reduce(torch.add, parts) for parts in zip(*(one[1] for one in found), strict=True))
         made.backward(of_made.to(made.dtype))
         for parameter, gradient in zip(self.shared, of_shared, strict=True):
             parameter.grad = gradient
@@ -154,8 +155,10 @@ class Learner:
             others = F.normalize(F.embedding(as_tensor(batch.drawn, device), made).float(), dim=-1)
         # Cosines in full precision: a temperature of a hundredth makes a hundred of each rounding.
         users = users / self.network.temperature()
-        wanted = as_tensor(batch.wanted[rows][is_target], device)
-        loss = softmax_loss(users, others, wanted, as_tensor(batch.log_q, device))
+        wanted, shares = next_and_later(batch.wanted[rows], is_target, self.configuration.later_share)
+        loss = softmax_loss(
+            users, others, as_tensor(wanted, device), as_tensor(shares, device), as_tensor(batch.log_q, device)
+        )
         return loss.detach(), torch.autograd.grad(loss / batch.total, inputs)
 
     def judge(self) -> None:
@@ -184,8 +187,10 @@ class Learner:
                     last_only=True,
                 )
                 users = F.normalize(read[:, -1].float(), dim=-1) / self.network.temperature()
-                wanted = as_tensor(np.asarray(windows.items)[self.held_out[part]].astype(np.int64), device)
-                total += softmax_loss(users, titles, wanted, no_correction)
+                wanted = as_tensor(np.asarray(windows.items)[self.held_out[part], None].astype(np.int64), device)
+                total += softmax_loss(
+                    users, titles, wanted, torch.ones_like(wanted, dtype=torch.float32), no_correction
+                )
         self.network.train()
         self.newest_loss = float(total) / len(self.held_out)
         if self.newest_loss < self.best_loss:
@@ -214,3 +219,25 @@ class Learner:
         if step <= warm:
             return step / warm
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(self.step_count - warm, 1)))
+
+
+def next_and_later(
+    titles: NDArray[np.int64], is_target: NDArray[np.bool_], later_share: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """What each place predicts: the title that comes next, and the one after it where that is a target too.
+
+    What a user watches next is partly chance of the order: that the title after it fits as well is said with a share.
+
+    Args:
+        titles: of windows, [B, T].
+        is_target: which of them are predicted, P of them, [B, T].
+        later_share: how much of the prediction the title after the next is to have.
+
+    Returns:
+        Titles int64 [P, 2], and the share of each, float32 [P, 2].
+    """
+    has_later = np.zeros_like(is_target)
+    has_later[:, :-1] = is_target[:, 1:]
+    later = np.where(has_later, np.roll(titles, -1, axis=1), titles)
+    share = np.where(has_later, np.float32(later_share), np.float32(0))[is_target]
+    return np.stack([titles[is_target], later[is_target]], 1), np.stack([1 - share, share], 1)

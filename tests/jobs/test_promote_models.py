@@ -203,7 +203,7 @@ def test_another_policy_refuses(started: Judged, monkeypatch: pytest.MonkeyPatch
 def test_another_architecture_refuses_until_a_full_audit_of_it_was_approved(started: Judged) -> None:
     day = NEXT + timedelta(1)
     wider = RunConfiguration()
-    started.configuration = replace(wider, towers=replace(wider.towers, blocks=3))
+    started.configuration = replace(wider, towers=replace(wider.towers, blocks=5))
     opened, model_set = started.judge(day, "wider")
     record_configured(started, opened)
     started.let_pass(model_set, day)

@@ -20,6 +20,7 @@ from pipelines.configuration import (
 from pipelines.errors import DataError, UsageError
 from pipelines.lake import Lake
 from pipelines.models.als import AlsConfiguration
+from pipelines.models.towers_configuration import TowersConfiguration
 from pipelines.runs import last_step, plan_run, record_run, run_of, step
 
 DAY = date(2026, 1, 31)
@@ -100,6 +101,7 @@ def test_a_configuration_comes_back_from_its_json() -> None:
         (RunConfiguration(shard_count=-1), "--shard-count is -1"),
         (RunConfiguration(als=AlsConfiguration(factors=65)), "--als.factors is 65; it must lie between 1 and 64"),
         (RunConfiguration(als=AlsConfiguration(alpha=float("nan"))), "--als.alpha is nan"),
+        (RunConfiguration(towers=TowersConfiguration(later_share=0.6)), "--towers.later-share is 0.6; it must lie"),
     ],
 )
 def test_a_configuration_that_cannot_be_meant_is_refused(configuration: RunConfiguration, words: str) -> None:

@@ -35,7 +35,7 @@ def test_seeds_days_and_how_hard_models_learn_do_not_matter(other: RunConfigurat
     "other",
     [
         replace(ONE, als=replace(ONE.als, factors=32)),
-        replace(ONE, towers=replace(ONE.towers, blocks=3)),
+        replace(ONE, towers=replace(ONE.towers, blocks=5)),
         replace(ONE, towers=replace(ONE.towers, user_buckets=16)),
         replace(ONE, ranker=replace(ONE.ranker, top_units=(256, 64))),
         replace(ONE, funnel=replace(ONE.funnel, diversity=replace(ONE.funnel.diversity, genre_limit=3))),

@@ -23,8 +23,9 @@ def learned(corrected: bool) -> np.ndarray:
         drawn, log_q = drawn_titles(targets, shares, 2, generator)
         log_q = torch.as_tensor(log_q if corrected else np.zeros_like(log_q))
         titles = logits[torch.as_tensor(drawn)][:, None]
-        wanted = torch.as_tensor(np.searchsorted(drawn, targets))
-        loss = softmax_loss(torch.ones(len(targets), 1), titles, wanted, log_q) / len(targets)
+        wanted = torch.as_tensor(np.searchsorted(drawn, targets))[:, None]
+        shares_of_place = torch.ones(len(targets), 1)
+        loss = softmax_loss(torch.ones(len(targets), 1), titles, wanted, shares_of_place, log_q) / len(targets)
         for group in optimiser.param_groups:
             group["lr"] = 0.5 / (1 + step / 300)
         optimiser.zero_grad()
@@ -80,20 +81,25 @@ def test_shares_of_targets_count_targets_alone():
 
 
 @settings(deadline=None)
-@given(st.integers(1, 40), st.integers(2, 30), st.integers(0, 2**32 - 1))
-def test_loss_and_gradients_are_those_of_cross_entropy_however_many_places_are_taken_at_once(places, titles, seed):
+@given(st.integers(1, 40), st.integers(2, 30), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_loss_and_gradients_are_those_of_cross_entropy_however_many_places_are_taken_at_once(
+    places, titles, targets, seed
+):
     torch.manual_seed(seed)
     users, drawn = torch.randn(places, 8) * 5, torch.randn(titles, 8)
-    wanted, log_q = torch.randint(0, titles, (places,)), -torch.rand(titles)
+    wanted, log_q = torch.randint(0, titles, (places, targets)), -torch.rand(titles)
+    shares = torch.rand(places, targets).softmax(1)
+    # A title that is a target twice is to have both shares.
+    distribution = torch.zeros(places, titles).scatter_add_(1, wanted, shares)
     found, expected = [], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sampled_softmax._CELLS, "cpu", 3 * titles)
         for into, loss_of in (
-            (found, softmax_loss),
-            (expected, lambda u, t, w, q: F.cross_entropy(u @ t.T - q, w, reduction="sum")),
+            (found, lambda u, t: softmax_loss(u, t, wanted, shares, log_q)),
+            (expected, lambda u, t: F.cross_entropy(u @ t.T - log_q, distribution, reduction="sum")),
         ):
             u, t = users.clone().requires_grad_(), drawn.clone().requires_grad_()
-            loss = loss_of(u, t, wanted, log_q)
+            loss = loss_of(u, t)
             (loss / 3).backward()
             into += [loss.detach(), u.grad, t.grad]
     for one, other in zip(found, expected, strict=True):

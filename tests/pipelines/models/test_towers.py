@@ -20,7 +20,7 @@ from pipelines.errors import DataError
 from pipelines.models.towers import ItemTensors, Towers
 from pipelines.models.towers_configuration import TowersConfiguration
 from pipelines.models.towers_inputs import item_inputs, vocabularies, windows
-from pipelines.models.towers_learner import Learner
+from pipelines.models.towers_learner import Learner, next_and_later
 from pipelines.models.towers_training import train_towers
 
 ITEMS = 30
@@ -79,6 +79,18 @@ def test_order_matters_and_not_the_set_of_titles_alone(towers):
     forth, back = small.histories([4, 5, 6, 7]), small.histories([7, 6, 5, 4])
     assert next_titles(towers, forth)[0].argmax() == 7
     assert next_titles(towers, back)[0].argmax() != 7
+
+
+def test_a_place_predicts_the_next_title_and_with_a_share_the_one_after_if_that_is_to_be_predicted_too():
+    titles = np.array([[5, 6, 7, 8], [1, 2, 3, 4]])
+    is_target = np.array([[True, True, False, True], [False, True, True, True]])
+    wanted, shares = next_and_later(titles, is_target, 0.25)
+    assert [row[share > 0].tolist() for row, share in zip(wanted, shares, strict=True)] == [
+        [5, 6], [6], [8], [2, 3], [3, 4], [4],
+    ]  # fmt: skip
+    assert wanted[:, 0].tolist() == titles[is_target].tolist()
+    np.testing.assert_allclose(shares.sum(1), 1)
+    assert shares[:, 1].tolist() == [0.25, 0, 0, 0.25, 0.25, 0]
 
 
 def test_who_a_user_is_decides_where_nothing_was_watched():
@@ -183,9 +195,11 @@ def test_learning_ends_when_what_is_held_out_is_no_longer_predicted_better_and_t
 
 def test_a_user_read_for_the_last_place_alone_is_the_user_read_whole(towers):
     generator = torch.Generator().manual_seed(1)
-    titles = torch.randn(3, 5, 16, generator=generator)
+    titles = torch.randn(3, 5, 16, generator=generator).to(towers.device)
     read = towers.network.users
-    people, shares = (torch.zeros(3, dtype=torch.int64), torch.zeros(3, 4, dtype=torch.int64)), torch.full((3, 5), 3)
+    with towers.device:
+        people = torch.zeros(3, dtype=torch.int64), torch.zeros(3, 4, dtype=torch.int64)
+        shares = torch.full((3, 5), 3)
     with torch.inference_mode():
         whole = read(*people, titles, shares)
         last = read(*people, titles, shares, last_only=True)
@@ -217,7 +231,8 @@ def test_two_processes_learn_what_one_does(tmp_path):
         "if is_first_process():\n"
         "    open(sys.argv[1], 'wb').write(files['towers.safetensors'])\n"
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # By gloo, on CPU: a machine with one GPU has none for the second process.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     one = [sys.executable, str(program), str(tmp_path / "one")]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     both = [sys.executable, *launch, str(program), str(tmp_path / "both")]
