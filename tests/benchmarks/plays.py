@@ -27,6 +27,10 @@ class Plays:
         seconds = None if self.seconds is None else self.seconds[keep]
         return Plays(self.user[keep], self.item[keep], self.share[keep], seconds)
 
+    def rated_alike(self) -> "Plays":
+        """The same plays, each as if watched to the end."""
+        return Plays(self.user, self.item, np.ones(len(self.item), np.float32), self.seconds)
+
     def is_last(self) -> NDArray:
         return np.append(self.user[1:] != self.user[:-1], True)
 

@@ -4,7 +4,8 @@ A: the next period. Everything received before the last day of a simulated servi
 profiles too; found is to be what each user newly watched to the end on that day, among the titles that may be shown.
 The oracle knows what is true of the day but chance. The world is by default that of the demo.
 B: leave one out. Of each user the last item is wanted, the one before is for validation (our models do not look at it),
-the rest is learned from; at the test the history holds the validation item. All items not in the history are ranked.
+the rest is learned from; at the test the history holds the validation item. All items not in the history are ranked. A
+play is a play, whatever its rating: any may be the one that is wanted, as in the papers.
 C: a random split in two files of a line a user, TRAIN and TEST; all items not learned from are ranked. The order of a
 line is read as the order of plays, which says nothing there. `--make-split FOLDER --data PLAYS` makes such a pair of
 any plays: of each user a fifth at random is for the test.
@@ -234,7 +235,7 @@ def main() -> None:
         if asked.protocol == "A":
             data, found = {"simulated": asdict(world)}, protocol_a(world, chosen)
         elif asked.protocol == "B":
-            data, found = str(asked.data), protocol_b(read_plays(asked.data), chosen, asked.on)
+            data, found = str(asked.data), protocol_b(read_plays(asked.data).rated_alike(), chosen, asked.on)
         else:
             pair = read_item_lists(asked.train), read_item_lists(asked.test)
             data, found = f"{asked.train}, {asked.test}", protocol_c(*pair, chosen)

@@ -35,7 +35,7 @@ class SasRec(nn.Module):
     def forward(self, titles: Tensor) -> Tensor:
         """[B, T] of codes from 1, padded with 0 after the newest, to [B, T, E]."""
         x = F.dropout(self.items(titles) + self.places.weight[: titles.shape[1]], DROPOUT, self.training)
-        mask = nn.Transformer.generate_square_subsequent_mask(titles.shape[1])
+        mask = nn.Transformer.generate_square_subsequent_mask(titles.shape[1], device=titles.device)
         return self.last(self.layers(x, mask=mask, is_causal=True))
 
 

@@ -7,7 +7,8 @@ Both learn from the same histories with a softmax over all titles, 64 numbers wi
 plain one of `sasrec.py` and reads the newest 200 titles; ours reads windows as configured, and once more windows of
 200. They take turns; the figure is the median of the repeats. The share of the matrix-multiply rate is that of the
 products the towers' arithmetic asks for, beside what one large product of float32 reaches in the same minute. What each
-learns is in `make bench-retrieval`. The last line is one JSON object.
+learns is in `make bench-retrieval`. Where there is a GPU, all of it runs there, both in bfloat16 by autocast. The last
+line is one JSON object.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from machine import machine, matmul_rate, versions
 from plays import Plays, read_plays
 
 from pipelines.histories import Histories
+from pipelines.models.device import device_in_use
 from pipelines.models.torch_threads import one_torch_thread
 from pipelines.models.towers import ItemTensors, TwoTowers
 from pipelines.models.towers_configuration import TowersConfiguration
@@ -59,15 +61,17 @@ class Ours:
         self.cut = windows(histories, catalogue, users, known, configuration.history_length)
         self.inputs = item_inputs(catalogue, np.zeros((len(catalogue), 1), np.float32), known)
         torch.manual_seed(configuration.seed)
-        self.network = TwoTowers(configuration, known).train()
+        self.network = TwoTowers(configuration, known).to(device_in_use()).train()
 
     def learn(self, seconds: float) -> tuple[float, float]:
         """Places predicted a second over steps of so many seconds, and operations a second of their products."""
-        threads, device = torch.get_num_threads(), torch.device("cpu")
+        device = device_in_use()
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
         with one_torch_thread(), ThreadPoolExecutor(threads) as pool:
             titles = ItemTensors.of(self.inputs, device)
             learner = Learner(self.network, self.cut, titles, self.configuration, device, pool, threads)
             learner.step_count = 1_000_000
+            learner.in_bfloat16 = device.type == "cuda"
             steps = batches_of(self.cut, self.configuration, 0)
             learner.step(next(steps), 1)
             places, operations, begun = 0, 0.0, time.perf_counter()
@@ -93,7 +97,8 @@ class Peer:
 
     def __init__(self, histories: Histories, items: np.ndarray) -> None:
         torch.manual_seed(1)
-        self.model = sasrec.SasRec(len(items)).train()
+        self.device = device_in_use()
+        self.model = sasrec.SasRec(len(items)).to(self.device).train()
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=sasrec.STEP)
         self.batches = sasrec.batches(histories, items, np.random.default_rng(1))
 
@@ -108,10 +113,14 @@ class Peer:
         return places / (time.perf_counter() - begun)
 
     def step(self, titles: torch.Tensor) -> int:
-        loss = sasrec.loss_of(self.model, titles)
+        on_device = titles.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = sasrec.loss_of(self.model, on_device)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
         return int((titles[:, 1:] > 0).sum())
 
 
@@ -120,13 +129,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--users", type=int, default=6040)
     parser.add_argument("--items", type=int, default=3416)
+    parser.add_argument("--batch-tokens", type=int, default=TowersConfiguration.batch_tokens, help="of ours")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10, help="of each turn of each")
     asked = parser.parse_args()
     plays = read_plays(asked.data) if asked.data else seeded_plays(asked.users, asked.items)
     histories, items = plays.histories(), np.unique(plays.item)
-    # Negatives above any catalogue: the softmax is over all titles, as the peer's is.
-    configuration = dataclasses.replace(TowersConfiguration(), negatives=max(len(items), 4096))
+    # Negatives above any catalogue: the softmax is over all titles, as the peer's; layers as the peer has.
+    configuration = TowersConfiguration(
+        blocks=sasrec.LAYERS,
+        heads=sasrec.HEADS,
+        negatives=max(len(items), 4096),
+        batch_tokens=asked.batch_tokens,
+    )
     ours = Ours(histories, configuration)
     as_long = Ours(histories, dataclasses.replace(configuration, history_length=sasrec.LENGTH))
     peer = Peer(histories, items)
