@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_defs.audit_policy import AuditedAttribute, AuditPolicy
-from pipelines.audit.groups import Coded, name_of, pooled
+from pipelines.audit.groups import WATCHED_ATTRIBUTES, Coded, name_of, pooled
 from pipelines.audit.metrics import UserValues
 from pipelines.audit.statistics import (
     Floats,
@@ -75,14 +75,15 @@ def family_of(attributes: Sequence[Coded], values: UserValues, policy: AuditPoli
         for name, count in zip(one.names, one.counts(), strict=True)
         if count >= least
     ]
-    level = policy.alpha / max(sum(len(_tests_of(one.attribute, 0, values, policy, n)) for one, _, n in candidates), 1)
+    planned = sum(len(_tests_of(one.attribute, name, 0, values, policy, count)) for one, name, count in candidates)
+    level = policy.alpha / max(planned, 1)
     rows = [one.members((name,)) for one, name, _ in candidates]
     places = {(one.attribute, name): at for at, (one, name, _) in enumerate(candidates)}
     membership = np.array(rows, np.bool_).reshape(len(rows), len(moments))
     sums = group_sums(membership, moments).reshape(len(rows), len(values.names), 6)
 
-    def needed(one: Coded, count: int, own: Floats) -> float:
-        tests = _tests_of(one.attribute, 0, values, policy, count)
+    def needed(one: Coded, name: str, count: int, own: Floats) -> float:
+        tests = _tests_of(one.attribute, name, 0, values, policy, count)
         return _needed(count, own[None], totals, tests, level, policy)
 
     groups: list[JudgedGroup] = []
@@ -92,10 +93,10 @@ def family_of(attributes: Sequence[Coded], values: UserValues, policy: AuditPoli
         small = []
         for name, count in counts.items():
             place = places.get((one.attribute, name), -1)
-            size, wanted = _size(count, needed(one, count, sums[place]) if place >= 0 else np.inf, policy)
+            size, wanted = _size(count, needed(one, name, count, sums[place]) if place >= 0 else np.inf, policy)
             groups.append(JudgedGroup(one.attribute, name, count, size, wanted, place))
             if place >= 0:
-                tests += _tests_of(one.attribute, place, values, policy, count)
+                tests += _tests_of(one.attribute, name, place, values, policy, count)
             if size != "enough" and name != UNKNOWN:
                 small.append(name)
 
@@ -103,7 +104,7 @@ def family_of(attributes: Sequence[Coded], values: UserValues, policy: AuditPoli
             members = one.members(labels)
             count = int(members.sum())
             own = group_sums(members[None], moments).reshape(-1, 6)
-            return count, *_size(count, needed(one, count, own) if count >= least else np.inf, policy)
+            return count, *_size(count, needed(one, name_of(labels), count, own) if count >= least else np.inf, policy)
 
         known = {name: count for name, count in counts.items() if name != UNKNOWN}
         for pool in pooled(one.attribute, known, small, lambda labels: measured(labels)[1] == "enough"):
@@ -111,20 +112,23 @@ def family_of(attributes: Sequence[Coded], values: UserValues, policy: AuditPoli
             place = len(rows) if count >= least else -1
             groups.append(JudgedGroup(one.attribute, name_of(pool), count, size, wanted, place, pool))
             if place >= 0:
-                tests += _tests_of(one.attribute, place, values, policy, count)
+                tests += _tests_of(one.attribute, name_of(pool), place, values, policy, count)
                 rows.append(one.members(pool))
     membership = np.array(rows, np.bool_).reshape(len(rows), len(moments))
     return Family(tuple(groups), membership, tuple(tests), moments)
 
 
 def _tests_of(
-    attribute: AuditedAttribute, place: int, values: UserValues, policy: AuditPolicy, count: int
+    attribute: AuditedAttribute, name: str, place: int, values: UserValues, policy: AuditPolicy, count: int
 ) -> list[GroupTest]:
     """The tests of one group; the first is the one that its size is told by."""
     found: list[GroupTest] = []
     if len(values.values) - count < policy.least_users:
         # There are too few others: what befell nearly everybody is for the metric gate to judge.
         return found
+    # Whoever watched nothing is served less well by any recommender: what they get is held against the champion, and
+    # not against what others get. How new users fare is what tiers of activity are for, with a floor of their own.
+    has_watched = name != UNKNOWN or attribute.name not in WATCHED_ATTRIBUTES
     for metric in policy.metrics:
         if metric.name not in values.names:
             continue
@@ -132,7 +136,7 @@ def _tests_of(
         if metric.kept_margin is not None and values.is_compared[at]:
             bound = 1 - metric.kept_margin if metric.is_more_better else 1 + metric.kept_margin
             found.append(GroupTest(place, at, "kept", bound, metric.is_more_better))
-        if metric.has_floor:
+        if metric.has_floor and has_watched:
             found.append(GroupTest(place, at, "floor", attribute.floor))
     return found
 

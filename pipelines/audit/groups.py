@@ -51,6 +51,8 @@ _LABELS: Mapping[str, Callable[[_Known, AuditedAttribute], Labels]] = {
 ATTRIBUTES = tuple(_LABELS)
 # Those whose labels are cut from a number, by the policy's bounds.
 CUT_ATTRIBUTES = ("activity_tier", "tenure", "age_band")
+# Those that follow from what a user watched: whoever watched nothing has none.
+WATCHED_ATTRIBUTES = ("language",)
 
 
 @dataclass(frozen=True)

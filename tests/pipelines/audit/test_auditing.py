@@ -203,6 +203,17 @@ def test_a_minority_of_unknown_labels_is_a_group_of_its_own() -> None:
     assert ("gender", UNKNOWN) in failures(found)
 
 
+def test_those_who_watched_nothing_have_no_language_to_be_held_to_a_floor_by_but_may_not_lose_what_they_had() -> None:
+    labels = subjects().groups["language"].copy()
+    labels[:1000] = UNKNOWN
+    new = starved(with_groups(language=labels), "language", UNKNOWN)
+    always_so = audit(replace(new, champion_rankings=None), SMALL, seed=1)
+    assert always_so.verdict == Verdict.PASS
+    assert told(always_so, "ndcg_at_20", "language", UNKNOWN).user_count == 1000
+    lost = audit(new, SMALL, seed=1)
+    assert told(lost, "ndcg_at_20:kept", "language", UNKNOWN).verdict == Verdict.FAIL
+
+
 def test_a_month_without_impressions_is_one_sentence() -> None:
     empty = replace(subjects(), rankings=np.full_like(subjects().rankings, -1))
     with pytest.raises(DataError, match=r"^the month has no impressions: there is nothing to audit$"):
