@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -37,15 +37,22 @@ from feature_defs.ranking import CONTEXT_DENSE, DENSE_FEATURES, ITEM_DENSE, PAIR
 from pipelines.evaluation import metrics
 from pipelines.evaluation.comparison import CANDIDATES, per_user
 from pipelines.largest import largest
+from pipelines.lists.candidate_configuration import Weights
 from pipelines.models.model_set import ModelSet
 from pipelines.models.ranker import Ranker
 from pipelines.simulation.configuration import WorldConfiguration
 from pipelines.simulation.truth import oracle_ranking, state_before
 from pipelines.simulation.world import make_world
 
+# Reciprocal ranks as Cormack et al. have them: all sources are worth the same.
+UNWEIGHTED = Weights(**{field.name: 1.0 for field in fields(Weights)})
+
 
 def parts_of_the_funnel(judge: Judge, model_set: ModelSet, oracle: np.ndarray) -> dict[str, object]:
     lists = {"oracle": oracle, **judge.stages(model_set), "most_popular": judge.popular()}
+    # Its weights were chosen by how well the fusion orders: beside it stands an order of which nothing was chosen.
+    unweighted = judge.stages(model_set, replace(FUNNEL, candidates=replace(FUNNEL.candidates, weights=UNWEIGHTED)))
+    lists |= {"retrieved_unweighted": unweighted["retrieved"], "ranked_of_unweighted": unweighted["ranked"]}
     values = {name: per_user(ranking, judge.truth) for name, ranking in lists.items()}
     genres = {
         name: metrics.genres_at(judge.catalogue.positions(ranking[:, :20]), judge.catalogue.main_genres, 20)
@@ -55,7 +62,7 @@ def parts_of_the_funnel(judge: Judge, model_set: ModelSet, oracle: np.ndarray) -
     for name, found in values.items():
         models[name] = {metric: figure(found[metric]) for metric in ("ndcg_at_20", "recall_at_20", "hit_rate_at_200")}
         models[name]["genres_at_20"] = round(float(genres[name].mean()), 2)
-        print(f"  {name:<13} {models[name]}", flush=True)
+        print(f"  {name:<20} {models[name]}", flush=True)
     return {
         "users": len(judge.truth.user_ids),
         "models": models,
@@ -64,6 +71,12 @@ def parts_of_the_funnel(judge: Judge, model_set: ModelSet, oracle: np.ndarray) -
         "als_over_most_popular_ndcg": beside(values["als"]["ndcg_at_20"], values["most_popular"]["ndcg_at_20"]),
         "hybrid_over_als_recall": beside(values["retrieved"]["recall_at_20"], values["als"]["recall_at_20"]),
         "ranked_over_retrieved_ndcg": beside(values["ranked"]["ndcg_at_20"], values["retrieved"]["ndcg_at_20"]),
+        "ranked_over_retrieved_unweighted_ndcg": beside(
+            values["ranked"]["ndcg_at_20"], values["retrieved_unweighted"]["ndcg_at_20"]
+        ),
+        "both_unweighted_ranked_over_retrieved_ndcg": beside(
+            values["ranked_of_unweighted"]["ndcg_at_20"], values["retrieved_unweighted"]["ndcg_at_20"]
+        ),
         "diversity_ndcg": beside(values["funnel"]["ndcg_at_20"], values["ranked"]["ndcg_at_20"]),
         "diversity_genres": beside(genres["funnel"], genres["ranked"]),
     }
