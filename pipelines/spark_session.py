@@ -53,6 +53,9 @@ def spark_session(
         "spark.sql.shuffle.partitions": "8" if master.startswith("local") else "200",
         "spark.sql.adaptive.enabled": "true",
         "spark.pyspark.python": sys.executable,
+        "spark.python.daemon.module": "pipelines.spark_workers",
+        # Workers of tables and of RDDs would have different environments, and none could be used for the other.
+        "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
     if not master.startswith("local"):
         for name_of_local in ("spark.driver.bindAddress", "spark.driver.host"):

@@ -7,11 +7,9 @@ Nothing of a round is kept by a worker, so that a task may be run again anywhere
 so that the result does not depend on how many cores there are.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark import RDD
 from pyspark.sql import DataFrame
@@ -19,9 +17,10 @@ from pyspark.sql import functions as F
 
 from pipelines.errors import DataError, UsageError
 from pipelines.models.als import AlsConfiguration, AlsModel
-from pipelines.models.als_blocks import Floats, ItemSums, UserBlock, lay_out, solve_block
+from pipelines.models.als_blocks import Floats, ItemSums, UserBlock
 from pipelines.models.als_iterations import ItemTotals, learn_items
 from pipelines.models.als_mllib import train_with_mllib
+from pipelines.models.als_tasks import block_of, described, laid_out, solved
 from pipelines.sorted_ids import positions_among
 
 # What Spark lets a job bring back unless told otherwise (spark.driver.maxResultSize).
@@ -43,12 +42,12 @@ def train_als(plays: DataFrame, configuration: AlsConfiguration) -> AlsModel:
         return train_with_mllib(ratings(plays), configuration)
     blocks = _user_blocks(plays, configuration.blocks).persist()
     try:
-        described = blocks.map(_describe).collect()
-        item_ids = np.unique(np.concatenate([found.item_ids for found in described]))
+        found_in_blocks = blocks.map(described).collect()
+        item_ids = np.unique(np.concatenate([found.item_ids for found in found_in_blocks]))
         _check(len(item_ids), configuration)
         counts, shares = np.zeros(len(item_ids), np.int64), np.zeros(len(item_ids))
-        positions = [positions_among(item_ids, found.item_ids) for found in described]
-        for at, found in zip(positions, described, strict=True):
+        positions = [positions_among(item_ids, found.item_ids) for found in found_in_blocks]
+        for at, found in zip(positions, found_in_blocks, strict=True):
             counts[at] += found.counts
             shares[at] += found.shares
 
@@ -71,35 +70,12 @@ def ratings(interactions: DataFrame) -> DataFrame:
     )
 
 
-@dataclass(frozen=True)
-class _Described:
-    """The titles of a block, how many of its users watched each, and how much of it together."""
-
-    item_ids: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    shares: NDArray[np.float64]
-
-
 def _user_blocks(plays: DataFrame, count: int) -> "RDD[UserBlock]":
     columns = [F.col("user_id").cast("long"), F.col("item_id").cast("long"), F.col("watched_share").cast("float")]
     known = plays.where(F.col("watched_share").isNotNull()).select(*columns)
-    archives = known.repartition(count, "user_id").mapInArrow(_laid_out, "block binary")
-    blocks: RDD[UserBlock] = archives.rdd.map(lambda row: UserBlock.from_bytes(bytes(row.block)))
+    archives = known.repartition(count, "user_id").mapInArrow(laid_out, "block binary")
+    blocks: RDD[UserBlock] = archives.rdd.map(block_of)
     return blocks
-
-
-def _laid_out(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    columns = [[column.to_numpy() for column in batch.columns] for batch in batches]
-    users, items, shares = (
-        np.concatenate([np.zeros(0, kind), *(each[at] for each in columns)])
-        for at, kind in enumerate((np.int64, np.int64, np.float32))
-    )
-    archive = lay_out(users, items, shares).to_bytes()
-    yield pa.record_batch([pa.array([archive], pa.binary())], ["block"])
-
-
-def _describe(block: UserBlock) -> _Described:
-    return _Described(block.item_ids, block.item_counts(), block.item_shares())
 
 
 def _check(items: int, configuration: AlsConfiguration) -> None:
@@ -121,15 +97,8 @@ def _pass_over(
     configuration: AlsConfiguration,
 ) -> list[ItemSums]:
     shared = blocks.context.broadcast((item_ids, item_factors, eigenvalues))
-    alpha, regularization = configuration.alpha, configuration.regularization
-
-    def solved(block: UserBlock) -> ItemSums:
-        ids, factors, diagonal = shared.value
-        own = factors[positions_among(ids, block.item_ids)]
-        return solve_block(block, own, diagonal, alpha=alpha, regularization=regularization)
-
     try:
-        return blocks.map(solved).collect()
+        return blocks.map(partial(solved, shared, configuration.alpha, configuration.regularization)).collect()
     finally:
         shared.destroy()
 
