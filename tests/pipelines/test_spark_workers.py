@@ -12,7 +12,7 @@ def of_parent(_=None):
     """The process that this worker was made of, how many threads it has, and what was laid aside before the fork."""
     parent = os.getppid()
     command = Path(f"/proc/{parent}/cmdline").read_text()
-    return parent, command, len(os.listdir(f"/proc/{parent}/task")), gc.get_freeze_count()
+    return parent, command, len(list(Path(f"/proc/{parent}/task").iterdir())), gc.get_freeze_count()
 
 
 def by_table(batches):
