@@ -52,7 +52,7 @@ def parts_of_the_funnel(judge: Judge, model_set: ModelSet, oracle: np.ndarray) -
     lists = {"oracle": oracle, **judge.stages(model_set), "most_popular": judge.popular()}
     # Its weights were chosen by how well the fusion orders: beside it stands an order of which nothing was chosen.
     unweighted = judge.stages(model_set, replace(FUNNEL, candidates=replace(FUNNEL.candidates, weights=UNWEIGHTED)))
-    lists |= {"retrieved_unweighted": unweighted["retrieved"], "ranked_of_unweighted": unweighted["ranked"]}
+    lists["retrieved_unweighted"] = unweighted["retrieved"]
     values = {name: per_user(ranking, judge.truth) for name, ranking in lists.items()}
     genres = {
         name: metrics.genres_at(judge.catalogue.positions(ranking[:, :20]), judge.catalogue.main_genres, 20)
@@ -73,9 +73,6 @@ def parts_of_the_funnel(judge: Judge, model_set: ModelSet, oracle: np.ndarray) -
         "ranked_over_retrieved_ndcg": beside(values["ranked"]["ndcg_at_20"], values["retrieved"]["ndcg_at_20"]),
         "ranked_over_retrieved_unweighted_ndcg": beside(
             values["ranked"]["ndcg_at_20"], values["retrieved_unweighted"]["ndcg_at_20"]
-        ),
-        "both_unweighted_ranked_over_retrieved_ndcg": beside(
-            values["ranked_of_unweighted"]["ndcg_at_20"], values["retrieved_unweighted"]["ndcg_at_20"]
         ),
         "diversity_ndcg": beside(values["funnel"]["ndcg_at_20"], values["ranked"]["ndcg_at_20"]),
         "diversity_genres": beside(genres["funnel"], genres["ranked"]),
