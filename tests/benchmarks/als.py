@@ -1,7 +1,8 @@
 """ALS on Spark beside `implicit` (2 threads) and MLlib, on the same interactions, and on one core instead of two.
 
 What a second core is worth depends on the machine and on who else uses it: `implicit` runs with one thread too, and its
-own gain from the second stands beside ours.
+own gain from the second stands beside ours. With `local[1]` Spark runs one task at a time, and what carries its bytes
+uses the second core all the same: `one_core` is that in a process that is held on one core with all that it starts.
 
     make bench-als                                         200,000 users, 8,000 titles, 6.8 million interactions
     python tests/benchmarks/als.py --peers mllib           one peer alone; MLlib takes minutes
@@ -17,7 +18,9 @@ said beside. The last line is one JSON object.
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -41,7 +44,7 @@ from pipelines.models.als_training import train_als
 from pipelines.spark_session import spark_session
 
 TASTES = 16
-PEERS = ("implicit", "implicit1", "mllib", "local1")
+PEERS = ("implicit", "implicit1", "mllib", "local1", "one_core")
 
 
 @numba.njit(cache=True)
@@ -113,6 +116,14 @@ def on_spark(master: str, plays: Path, learn: Callable[..., AlsModel], configura
         return model, time.monotonic() - started
 
 
+def on_one_core(words: list[str]) -> float:
+    """Seconds of ours with `local[1]`, in a process that has one core; `words` are what we were asked."""
+    # The second turn: the JVM here has run before too.
+    command = [sys.executable, __file__, *words, "--peers", "", "--repeats", "2", "--one-core"]
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return float(json.loads(said.splitlines()[-1])["all_seconds"]["ours"][-1])
+
+
 def _is_there(spark: SparkSession) -> None:
     spark.range(1).collect()
 
@@ -151,7 +162,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3, help="MLlib runs once")
     parser.add_argument("--peers", default=",".join(PEERS), help="which of " + ", ".join(PEERS))
+    parser.add_argument("--one-core", action="store_true", help="hold all of it on one core, with local[1]")
     given = parser.parse_args()
+    if given.one_core:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     peers = given.peers.split(",") if given.peers else []
     if unknown := set(peers) - set(PEERS):
         parser.error(f"there is no peer {', '.join(unknown)}")
@@ -161,8 +175,9 @@ def main() -> None:
     models: dict[str, AlsModel] = {}
     told: dict[str, object] = {}
 
-    def note(name: str, model: AlsModel, took: float) -> None:
-        models[name] = model
+    def note(name: str, model: AlsModel | None, took: float) -> None:
+        if model is not None:
+            models[name] = model
         seconds.setdefault(name, []).append(took)
         print(f"{took:7.1f} s  {name}", flush=True)
 
@@ -170,7 +185,7 @@ def main() -> None:
         plays = Path(folder) / "plays.parquet"
         pq.write_table(pa.table(dict(zip(("user_id", "item_id", "watched_share"), rows, strict=True))), plays)
         for turn in range(given.repeats):
-            note("ours", *on_spark("local[2]", plays, train_als, configuration))
+            note("ours", *on_spark("local[1]" if given.one_core else "local[2]", plays, train_als, configuration))
             if "implicit" in peers:
                 model, took, own = by_implicit(rows, given.titles, configuration, 2)
                 note("implicit", model, took)
@@ -183,6 +198,8 @@ def main() -> None:
                 note("local1", model, took)
                 same = model.item_factors.tobytes() == models["ours"].item_factors.tobytes()
                 told["same_bytes_on_one_core"] = same and told.get("same_bytes_on_one_core", True)
+            if "one_core" in peers:
+                note("one_core", None, on_one_core(sys.argv[1:]))
             if "mllib" in peers and not turn:
                 note("mllib", *on_spark("local[2]", plays, train_with_mllib, configuration))
     medians = {name: statistics.median(took) for name, took in seconds.items()}
@@ -192,6 +209,7 @@ def main() -> None:
         "ratio_to_implicit": round(ours / medians["implicit"], 3) if "implicit" in peers else None,
         "ratio_to_mllib": round(ours / medians["mllib"], 3) if "mllib" in peers else None,
         "speedup_local2": round(medians["local1"] / ours, 3) if "local1" in peers else None,
+        "speedup_of_second_core": round(medians["one_core"] / ours, 3) if "one_core" in peers else None,
         "speedup_of_implicit": (
             round(medians["implicit1"] / medians["implicit"], 3) if {"implicit", "implicit1"} <= set(peers) else None
         ),

@@ -63,6 +63,7 @@ def test_no_rows_at_all_are_not_what_was_expected(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("spark")  # Great Expectations takes the session that is there, or starts one, which would stay
 def test_spark_finds_in_a_large_day_what_pandas_finds_in_a_small_one(tmp_path: Path) -> None:
     rows = [event(1, watched_share=1.7), event(2), event(2), event(3, kind=None)]
     small, large = validated(tmp_path, rows), validated(tmp_path, rows, spark_rows=1)
