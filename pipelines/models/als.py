@@ -10,7 +10,7 @@ Shapes: U users, I items, K factors, N titles in a history.
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -23,10 +23,8 @@ from numpy.typing import NDArray
 from pipelines.blas_threads import one_blas_thread
 from pipelines.errors import DataError
 from pipelines.histories import Histories
+from pipelines.models.als_kernel import encode_users
 from pipelines.sorted_ids import positions_among
-
-# Cells of user x title x factor held at once while users are encoded: 128 MiB of float32.
-_CELLS = 32 * 1024 * 1024
 
 Floats = NDArray[np.float32]
 
@@ -70,18 +68,26 @@ class AlsModel:
             raise DataError("the factors of ALS are not all finite")
 
     @cached_property
-    def gram(self) -> Floats:
-        """Y'Y: float32 [K, K]."""
-        return self.item_factors.T @ self.item_factors
+    def _in_own_axes(self) -> tuple[Floats, Floats, Floats]:
+        """Item factors in axes in which Y'Y is diagonal [I, K], that diagonal [K], and those axes [K, K]."""
+        eigenvalues, axes = np.linalg.eigh((self.item_factors.T @ self.item_factors).astype(np.float64))
+        # None counts as smaller than float32 tells from nothing, so that all can be divided by.
+        diagonal = np.maximum(eigenvalues, max(1e-7 * float(eigenvalues.max()), 1e-20)).astype(np.float32)
+        return self.item_factors @ axes.astype(np.float32), diagonal, axes.astype(np.float32)
 
     def encode(self, histories: Histories) -> Floats:
         """Vectors of users from their histories: float32 [U, K]; zero where no title of the history is known."""
-        vectors = np.zeros((len(histories.user_ids), self.item_factors.shape[1]), np.float32)
+        positions = self.positions(histories.item_ids)
+        known = histories.where(positions >= 0)
+        factors, diagonal, axes = self._in_own_axes
+        vectors = np.empty((len(histories.user_ids), self.item_factors.shape[1]), np.float32)
+        encode_users(
+            known.offsets, positions[positions >= 0].astype(np.int32), (self.alpha * known.shares).astype(np.float32),
+            factors, diagonal, np.float32(self.regularization), vectors,
+        )  # fmt: skip
         with one_blas_thread():
-            for users, known in self._blocks(histories):
-                system, weighted = self._normal_equations(*known)
-                vectors[users] = np.linalg.solve(system, weighted.sum(1)[..., None])[..., 0]
-        return vectors
+            encoded: Floats = vectors @ axes.T
+        return encoded
 
     def positions(self, item_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where items stand in `item_ids`: int64, -1 for those that are not there."""
@@ -121,41 +127,3 @@ class AlsModel:
             described["regularization"],
             described["alpha"],
         )
-
-    def _blocks(
-        self, histories: Histories
-    ) -> Iterator[tuple[NDArray[np.int64], tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]]]:
-        """Users with a known history, those of similar length together: positions, shares, known [B, N]."""
-        positions = self.positions(histories.item_ids)
-        known = positions >= 0
-        owner = np.repeat(np.arange(len(histories.user_ids)), np.diff(histories.offsets))[known]
-        positions, shares = positions[known], histories.shares[known]
-        counts = np.bincount(owner, minlength=len(histories.user_ids))
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        order = np.argsort(counts, kind="stable")
-        order = order[counts[order] > 0]
-        width = self.item_factors.shape[1]
-        begin = 0
-        while begin < len(order):
-            # Lengths ascend, so the last of a block is its longest: take as many as fit.
-            end = begin + 1
-            while end < len(order) and (end + 1 - begin) * counts[order[end]] * width <= _CELLS and end - begin < 4096:
-                end += 1
-            users = order[begin:end]
-            longest = counts[users[-1]]
-            within = np.arange(longest)[None, :]
-            is_known = within < counts[users][:, None]
-            at = np.where(is_known, starts[users][:, None] + within, 0)
-            yield users, (positions[at], np.where(is_known, shares[at], 0).astype(np.float32), is_known)
-            begin = end
-
-    def _normal_equations(
-        self, positions: NDArray[np.int64], shares: Floats, is_known: NDArray[np.bool_]
-    ) -> tuple[Floats, Floats]:
-        """A = Y'Y + sum c yy' + lambda n I, float32 [B, K, K], and the terms (1 + c) y of its right side [B, N, K]."""
-        vectors = self.item_factors[positions] * is_known[..., None]
-        confidence = (self.alpha * shares)[..., None]
-        count = is_known.sum(1).astype(np.float32)
-        ridge = self.regularization * count[:, None, None] * np.eye(self.item_factors.shape[1], dtype=np.float32)
-        system = self.gram + np.matmul((vectors * confidence).transpose(0, 2, 1), vectors) + ridge
-        return system, vectors * (1 + confidence)

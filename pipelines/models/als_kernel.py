@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 # Of the squared length of the solution, in the norm of its own equations: what is left when a user counts as solved.
-_TOLERANCE = np.float32(1e-4)
+# The next round asks again; of a user who is encoded, as little is left as float32 tells apart.
+_IN_A_ROUND, _TO_THE_END = np.float32(1e-4), np.float32(1e-11)
 
 
 # Sums may be taken in lanes: in which order is settled when compiled, not when run.
@@ -63,7 +64,7 @@ def solve_users(
         ridge[:] = eigenvalues + regularization * np.float32(end - begin)
         _gather(item_factors, own_items, own, ridge, rows, right, diagonal)
         objective += np.float64(own.sum() + np.float32(end - begin)) - _solve(
-            ridge, rows, own, right, diagonal, x, scratch
+            ridge, rows, own, right, diagonal, _IN_A_ROUND, x, scratch
         )
         squared = np.float32(0)
         for k in range(width):
@@ -80,6 +81,41 @@ def solve_users(
                 to_mean[k] += c * x[k]
             spread[item] += c * squared
     return objective
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def encode_users(
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    confidence: Floats,
+    item_factors: Floats,
+    eigenvalues: Floats,
+    regularization: np.float32,
+    user_factors: Floats,
+) -> None:
+    """Solve the equations of `solve_users` to the end, and keep the users alone; zero for those without a title.
+
+    Args:
+        offsets: int64 [U + 1], where each user's interactions stand.
+        items: int32 [N], rows of `item_factors`.
+        confidence: float32 [N], c.
+        item_factors: float32 [I, K], in axes in which Y'Y is diagonal.
+        eigenvalues: float32 [K], that diagonal, greater than 0.
+        regularization: lambda.
+        user_factors: float32 [U, K], filled with x.
+    """
+    width, longest = item_factors.shape[1], 0
+    for user in range(len(offsets) - 1):
+        longest = max(longest, offsets[user + 1] - offsets[user])
+    rows = np.empty((longest, width), np.float32)
+    right, ridge, diagonal = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    scratch = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    for user in range(len(offsets) - 1):
+        begin, end = offsets[user], offsets[user + 1]
+        own = confidence[begin:end]
+        ridge[:] = eigenvalues + regularization * np.float32(end - begin)
+        _gather(item_factors, items[begin:end], own, ridge, rows, right, diagonal)
+        _solve(ridge, rows, own, right, diagonal, _TO_THE_END, user_factors[user], scratch)
 
 
 @numba.njit(cache=True, nogil=True, inline="always", fastmath={"reassoc", "contract", "nsz"})
@@ -113,6 +149,7 @@ def _solve(
     confidence: Floats,
     right: Floats,
     diagonal: Floats,
+    tolerance: np.float32,
     x: Floats,
     scratch: tuple[Floats, Floats, Floats],
 ) -> float:
@@ -129,7 +166,7 @@ def _solve(
         energy += left[k] * direction[k]
         worth += right[k] * x[k]
     for _ in range(width):
-        if not energy > _TOLERANCE * worth:
+        if not energy > tolerance * worth:
             break
         _multiply(ridge, rows, confidence, direction, product)
         curvature = np.float32(0)

@@ -35,6 +35,25 @@ def test_a_user_is_encoded_as_the_solution_of_the_normal_equations(model: AlsMod
         np.testing.assert_allclose(row, np.linalg.solve(system, (1 + weight) * rows.sum(0)), rtol=2e-3, atol=2e-4)
 
 
+def test_wide_factors_and_much_confidence_are_solved_as_closely_as_float32_tells_apart() -> None:
+    generator = np.random.default_rng(5)
+    # Titles that are nearly alike, as those of a learned model are: equations that are hard to solve.
+    factors = (generator.standard_normal((400, 6)) @ generator.standard_normal((6, 64))).astype(np.float32)
+    factors += 0.05 * generator.standard_normal((400, 64)).astype(np.float32)
+    model = AlsModel(np.arange(400, dtype=np.int64), factors, regularization=0.05, alpha=40.0)
+    past = {user: sorted(generator.choice(400, int(generator.integers(1, 200)), replace=False)) for user in range(60)}
+    vectors, everything = model.encode(histories(past)), factors.astype(float)
+    for row, items in zip(vectors, past.values(), strict=True):
+        rows = everything[items]
+        system = everything.T @ everything + 40 * rows.T @ rows + 0.05 * len(rows) * np.eye(64)
+        exact = np.linalg.solve(system, 41 * rows.sum(0))
+        assert np.abs(everything @ row - everything @ exact).max() < 2e-3, "scores are of the size of 1"
+
+
+def test_of_nobody_there_are_no_vectors(model: AlsModel) -> None:
+    assert model.encode(histories({})).shape == (0, 8)
+
+
 def test_what_a_user_is_given_does_not_depend_on_who_else_is_encoded(model: AlsModel) -> None:
     past = {user: list(range(10, 10 + user % 7 + 1)) for user in range(1, 40)}
     together = model.encode(histories(past))
