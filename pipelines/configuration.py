@@ -78,6 +78,7 @@ def check_configuration(configuration: RunConfiguration) -> RunConfiguration:
         ("towers.blocks", towers.blocks, 1, 16),
         ("towers.heads", towers.heads, 1, towers.width),
         ("towers.history-length", towers.history_length, 2, 1000),
+        ("towers.whole-weight", towers.whole_weight, 0, 1000),
         ("towers.epochs", towers.epochs, 1, 1000),
         ("towers.later-share", towers.later_share, 0, 0.5),
         ("towers.places", towers.places, 1, 1e12),

@@ -5,6 +5,9 @@ attention (Vaswani et al. 2017; Kang and McAuley, "Self-Attentive Sequential Rec
 trains on every place of it. The title tower adds an id of its own to its content and sometimes does without the id
 (Volkovs et al., "DropoutNet", 2017), so that a title nobody has watched is placed by its content.
 
+What a history says as a whole, however long and in whatever order, is added when a user is encoded: the least squares
+by which ALS finds a user's vector (Hu, Koren, Volinsky 2008), among the titles' vectors as they have been learned.
+
 Shapes: B windows, T places of a window, I titles, E width, D numbers of a text vector.
 """
 
@@ -28,6 +31,7 @@ from torch.nn import functional as F
 from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
+from pipelines.models.als import AlsModel
 from pipelines.models.device import device_in_use
 from pipelines.models.torch_threads import one_torch_thread
 from pipelines.models.towers_configuration import TowersConfiguration
@@ -45,6 +49,8 @@ from pipelines.models.towers_inputs import (
 _FORMAT = 2
 # Titles of histories read at once while users are encoded.
 _TOKENS_AT_ONCE = 16_384
+# Of the least squares over a whole history: confidence of what was watched, and the ridge a title.
+_WHOLE_ALPHA, _WHOLE_RIDGE = 10.0, 0.1
 
 
 class ItemTower(nn.Module):
@@ -277,7 +283,8 @@ class Towers:
         profiles = profile_codes(users, histories.user_ids, self.known)
         codes = user_codes(histories.user_ids, self.known.user_buckets)
         positions = catalogue.positions(histories.item_ids)
-        histories = histories.where(positions >= 0).newest(self.configuration.history_length)
+        whole = histories.where(positions >= 0)
+        histories = whole.newest(self.configuration.history_length)
         positions = catalogue.positions(histories.item_ids)
         shares = share_codes(histories.shares).astype(np.int64)
         vectors = np.zeros((len(histories.user_ids), self.configuration.width), np.float32)
@@ -301,6 +308,12 @@ class Towers:
         with one_torch_thread(), ThreadPoolExecutor(thread_count) as pool:
             for _ in pool.map(encode, by_length(np.diff(histories.offsets))):
                 pass
+        if not self.configuration.whole_weight:
+            return vectors
+        # A score of ALS is 1 for what was watched, as a logit is a cosine divided by the temperature.
+        said = AlsModel(catalogue.item_ids, _to_numpy(F.normalize(titles, dim=-1)), _WHOLE_RIDGE, _WHOLE_ALPHA)
+        vectors += np.float32(self.configuration.whole_weight * self.temperature) * said.encode(whole)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
     def _titles(self, catalogue: Catalogue, text: NDArray[np.float32]) -> Tensor:
@@ -341,7 +354,8 @@ class Towers:
         if len(named["profiles"]) != len(PROFILE_COLUMNS) or "known.item_ids" not in weights:
             raise DataError("the towers lack their vocabularies")
         known = Vocabularies(item_ids=weights.pop("known.item_ids").numpy(), **named)
-        configuration = TowersConfiguration(**described["configuration"])
+        # Towers from before there was such a weight were judged without it.
+        configuration = TowersConfiguration(**{"whole_weight": 0.0, **described["configuration"]})
         for name, tensor in weights.items():
             if not torch.isfinite(tensor).all():
                 raise DataError(f"the weights {name} of the towers are not all finite")

@@ -20,8 +20,10 @@ class TowersConfiguration:
     blocks: int = 3
     # Heads of each layer.
     heads: int = 2
-    # Newest titles of a history that are read.
+    # Newest titles of a history that are read in their order.
     history_length: int = 100
+    # Of what the whole history says, beside what its order says: in logits. 0: nothing.
+    whole_weight: float = 2.0
     # Passes over all histories, at most.
     epochs: int = 20
     # How much of a place's prediction the title after the next one is to have; the next has the rest.

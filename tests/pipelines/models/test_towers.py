@@ -132,6 +132,40 @@ def test_a_user_is_encoded_alike_alone_and_among_others(towers):
         np.testing.assert_allclose(alone[0], together[user], atol=1e-5)
 
 
+def weighing(towers, weight):
+    return Towers(dataclasses.replace(towers.configuration, whole_weight=weight), towers.known, towers.network)
+
+
+def test_titles_older_than_those_read_in_order_draw_a_user_to_what_is_like_them(towers):
+    newest = list(range(1, 9))
+    past = small.histories(newest, [18, 19, 21, 22, *newest], [25, 26, *newest])
+    without, scores = next_titles(weighing(towers, 0), past), next_titles(towers, past)
+    np.testing.assert_allclose(without[1:], without[[0, 0]], atol=1e-5)
+    # Title 20, which none of them watched, and 27.
+    assert scores[:, 19].argmax() == 1
+    assert scores[:, 26].argmax() == 2
+
+
+def test_the_whole_history_is_the_least_squares_of_als_among_the_vectors_of_titles(towers):
+    _, catalogue, users, text = world()
+    past = small.histories([3, 9, 4], shares=[[1.0, 0.5, 0.1]])
+    titles = towers.encode_items(catalogue, text).astype(float)
+    watched, extra = titles[[2, 8, 3]], 10 * np.array([1.0, 0.5, 0.1])
+    system = titles.T @ titles + (watched.T * extra) @ watched + 0.1 * 3 * np.eye(16)
+    said = np.linalg.solve(system, ((1 + extra) @ watched))
+    wanted = weighing(towers, 0).encode_users(past, users, catalogue, text)[0] / towers.temperature + 3 * said
+    found = weighing(towers, 3).encode_users(past, users, catalogue, text)[0]
+    np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted), atol=1e-5)
+
+
+def test_towers_kept_without_a_weight_of_the_whole_history_are_read_as_they_were_judged(towers):
+    files = towers.to_files()
+    described = json.loads(files["towers.json"])
+    del described["configuration"]["whole_weight"]
+    assert Towers.from_files({**files, "towers.json": json.dumps(described).encode()}).configuration.whole_weight == 0
+    assert Towers.from_files(files).configuration == towers.configuration
+
+
 def test_the_same_seed_gives_the_same_files_and_another_seed_others():
     short = dataclasses.replace(SMALL, epochs=2, dropout=0.3)
     assert trained(short).to_files() == trained(short).to_files()
