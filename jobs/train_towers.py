@@ -60,14 +60,15 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
             ).save(Path(folder))
             kept = mapped_windows(Path(folder))
             say(f"learning from plays received up to {learned_until}: {len(kept):,} windows, {configuration}")
-            return train_towers(
+            towers = train_towers(
                 kept,
                 item_inputs(catalogue, text, known),
                 known,
                 configuration,
                 checkpoints=settings.home / "checkpoints" / this_run.run_id,
                 progress=_say_progress,
-            ).to_files()
+            )
+        return towers.with_taste(histories, catalogue, text).to_files() if is_first_process() else {}
 
     if not is_first_process():
         learn()

@@ -5,10 +5,10 @@ attention (Vaswani et al. 2017; Kang and McAuley, "Self-Attentive Sequential Rec
 trains on every place of it. The title tower adds an id of its own to its content and sometimes does without the id
 (Volkovs et al., "DropoutNet", 2017), so that a title nobody has watched is placed by its content.
 
-What a history says as a whole, however long and in whatever order, is added when a user is encoded: the least squares
-by which ALS finds a user's vector (Hu, Koren, Volinsky 2008), among the titles' vectors as they have been learned.
+Beside what is read in order, both vectors carry taste, which knows no order: see `towers_taste`.
 
-Shapes: B windows, T places of a window, I titles, E width, D numbers of a text vector.
+Shapes: B windows, T places of a window, I titles, E width of what is read in order, K of taste, D numbers of a text
+vector.
 """
 
 import dataclasses
@@ -31,7 +31,6 @@ from torch.nn import functional as F
 from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
-from pipelines.models.als import AlsModel
 from pipelines.models.device import device_in_use
 from pipelines.models.torch_threads import one_torch_thread
 from pipelines.models.towers_configuration import TowersConfiguration
@@ -45,12 +44,12 @@ from pipelines.models.towers_inputs import (
     user_codes,
     year_buckets,
 )
+from pipelines.models.towers_taste import Taste, learn_taste, users_by_taste
+from pipelines.sorted_ids import positions_among
 
 _FORMAT = 2
 # Titles of histories read at once while users are encoded.
 _TOKENS_AT_ONCE = 16_384
-# Of the least squares over a whole history: confidence of what was watched, and the ridge a title.
-_WHOLE_ALPHA, _WHOLE_RIDGE = 10.0, 0.1
 
 
 class ItemTower(nn.Module):
@@ -245,20 +244,51 @@ class ItemTensors:
 
 
 class Towers:
-    """Trained towers, as they are kept and used."""
+    """Trained towers, as they are kept and used: what is read in order, and taste beside it where it was learned."""
 
-    def __init__(self, configuration: TowersConfiguration, known: Vocabularies, network: TwoTowers) -> None:
-        self.configuration, self.known = configuration, known
+    def __init__(
+        self,
+        configuration: TowersConfiguration,
+        known: Vocabularies,
+        network: TwoTowers,
+        taste: Taste | None = None,
+    ) -> None:
+        self.configuration, self.known, self.taste = configuration, known, taste
         self.device = device_in_use()
         self.network = network.to(self.device).eval()
+
+    def with_taste(self, histories: Histories, catalogue: Catalogue, text: NDArray[np.float32]) -> "Towers":
+        """The same towers with taste, learned from histories, in their vectors; as they are if it is to have no width.
+
+        Args:
+            histories: those that the towers learned from.
+            catalogue: the titles that they learned with.
+            text: of the catalogue, float32 [I, D].
+        """
+        if not self.configuration.taste_width:
+            return self
+        at = catalogue.positions(self.known.item_ids)
+        learned = self.known.item_ids[at >= 0]
+        taste = learn_taste(
+            histories, learned, self._by_content(catalogue, text)[at[at >= 0]],
+            self.configuration.taste_width, self.configuration.seed,
+        )  # fmt: skip
+        factors = np.zeros((len(at), taste.factors.shape[1]), np.float32)
+        factors[at >= 0] = taste.factors
+        return Towers(self.configuration, self.known, self.network, Taste(factors, taste.of_content))
 
     @property
     def temperature(self) -> float:
         """By which a cosine is divided to be a logit."""
+        # Half of what a title's vector is worth is its taste.
+        return self._temperature / (2**0.5 if self.taste else 1)
+
+    @property
+    def _temperature(self) -> float:
         return float(self.network.temperature().detach())
 
     def encode_items(self, catalogue: Catalogue, text: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unit vectors of the titles of a catalogue: float32 [I, E].
+        """Unit vectors of the titles of a catalogue: float32 [I, E + K].
 
         Args:
             catalogue: of a day; titles that were not learned from are placed by their content.
@@ -267,12 +297,15 @@ class Towers:
         Raises:
             DataError: if text vectors do not fit or are not finite.
         """
-        return _to_numpy(F.normalize(self._titles(catalogue, text), dim=-1))
+        in_order = _to_numpy(F.normalize(self._titles(catalogue, text), dim=-1))
+        if self.taste is None:
+            return in_order
+        return np.hstack([in_order, self._factors(self.taste, catalogue, text)]) / np.float32(2**0.5)
 
     def encode_users(
         self, histories: Histories, users: pa.Table, catalogue: Catalogue, text: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Unit vectors of users from their histories: float32 [U, E]; also of those with none, by who they are.
+        """Unit vectors of users from their histories: float32 [U, E + K]; of those with none, by who they are.
 
         Args:
             histories: of the users, U.
@@ -280,11 +313,24 @@ class Towers:
             catalogue: titles of the histories that it does not hold are not read.
             text: of the catalogue.
         """
+        histories = histories.where(catalogue.positions(histories.item_ids) >= 0)
+        in_order = self._users_in_order(histories, users, catalogue, text)
+        if self.taste is None:
+            return in_order
+        # A logit is a cosine divided by the temperature; by taste, what was watched scores up to 1.
+        by_taste = users_by_taste(histories, catalogue.item_ids, self._factors(self.taste, catalogue, text))
+        weight = np.float32(self.configuration.taste_weight * self._temperature)
+        both = np.hstack([in_order, weight * by_taste])
+        both /= np.linalg.norm(both, axis=1, keepdims=True)
+        return both
+
+    def _users_in_order(
+        self, histories: Histories, users: pa.Table, catalogue: Catalogue, text: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Unit vectors of users by the order of what they watched last: float32 [U, E]."""
         profiles = profile_codes(users, histories.user_ids, self.known)
         codes = user_codes(histories.user_ids, self.known.user_buckets)
-        positions = catalogue.positions(histories.item_ids)
-        whole = histories.where(positions >= 0)
-        histories = whole.newest(self.configuration.history_length)
+        histories = histories.newest(self.configuration.history_length)
         positions = catalogue.positions(histories.item_ids)
         shares = share_codes(histories.shares).astype(np.int64)
         vectors = np.zeros((len(histories.user_ids), self.configuration.width), np.float32)
@@ -308,13 +354,19 @@ class Towers:
         with one_torch_thread(), ThreadPoolExecutor(thread_count) as pool:
             for _ in pool.map(encode, by_length(np.diff(histories.offsets))):
                 pass
-        if not self.configuration.whole_weight:
-            return vectors
-        # A score of ALS is 1 for what was watched, as a logit is a cosine divided by the temperature.
-        said = AlsModel(catalogue.item_ids, _to_numpy(F.normalize(titles, dim=-1)), _WHOLE_RIDGE, _WHOLE_ALPHA)
-        vectors += np.float32(self.configuration.whole_weight * self.temperature) * said.encode(whole)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
+
+    def _factors(self, taste: Taste, catalogue: Catalogue, text: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit factors of the titles of a catalogue: float32 [I, K]."""
+        learned = positions_among(self.known.item_ids, catalogue.item_ids)
+        return taste.of_titles(learned, self._by_content(catalogue, text))
+
+    def _by_content(self, catalogue: Catalogue, text: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit vectors of titles as if none had an id that is known: float32 [I, E]."""
+        with torch.inference_mode():
+            inputs = ItemTensors.of(item_inputs(catalogue, text, self.known), self.device)
+            without = torch.ones(len(inputs.ids), dtype=torch.bool, device=self.device)
+            return _to_numpy(F.normalize(self.network.items(inputs, without).float(), dim=-1))
 
     def _titles(self, catalogue: Catalogue, text: NDArray[np.float32]) -> Tensor:
         with torch.inference_mode():
@@ -328,6 +380,9 @@ class Towers:
         known = dataclasses.asdict(self.known)
         known.pop("item_ids")
         weights["known.item_ids"] = torch.as_tensor(self.known.item_ids)
+        if self.taste is not None:
+            weights["taste.factors"] = torch.as_tensor(self.taste.factors)
+            weights["taste.of_content"] = torch.as_tensor(self.taste.of_content)
         described = {"format": _FORMAT, "configuration": dataclasses.asdict(self.configuration), "known": known}
         return {
             "towers.safetensors": tensors_to_bytes(weights),
@@ -354,17 +409,28 @@ class Towers:
         if len(named["profiles"]) != len(PROFILE_COLUMNS) or "known.item_ids" not in weights:
             raise DataError("the towers lack their vocabularies")
         known = Vocabularies(item_ids=weights.pop("known.item_ids").numpy(), **named)
-        # Towers from before there was such a weight were judged without it.
-        configuration = TowersConfiguration(**{"whole_weight": 0.0, **described["configuration"]})
+        configuration = TowersConfiguration(**described["configuration"])
         for name, tensor in weights.items():
             if not torch.isfinite(tensor).all():
                 raise DataError(f"the weights {name} of the towers are not all finite")
+        taste = _taste_in(weights, len(known.item_ids), configuration)
         network = TwoTowers(configuration, known)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
             raise DataError(f"the towers do not fit together: {str(error).splitlines()[-1].strip()}") from None
-        return Towers(configuration, known, network)
+        return Towers(configuration, known, network, taste)
+
+
+def _taste_in(weights: dict[str, Tensor], titles: int, configuration: TowersConfiguration) -> Taste | None:
+    """Taste, taken out of the weights of a file; None of towers that were judged without it."""
+    parts = [weights.pop(name).numpy() for name in ("taste.factors", "taste.of_content") if name in weights]
+    if not parts:
+        return None
+    width = configuration.taste_width
+    if [part.shape for part in parts] != [(titles, width), (configuration.width, width)]:
+        raise DataError("the taste of the towers does not fit their titles and widths")
+    return Taste(*parts)
 
 
 def by_length(lengths: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], int]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from feature_defs.recommendations import VECTOR_WIDTH
 
+_TASTE_WIDTH = 32
 # Titles in the smallest batch that size alone may ask for.
 _SMALLEST_BATCH = 2048
 # An epoch of fewer steps than these takes smaller batches.
@@ -14,16 +15,18 @@ _STEPS_AN_EPOCH = 250
 class TowersConfiguration:
     """How the towers are built and how they learn."""
 
-    # Of the vectors of users and titles.
-    width: int = VECTOR_WIDTH
+    # Of what is read in order, in the vectors of users and titles; taste, which knows no order, stands beside it.
+    width: int = VECTOR_WIDTH - _TASTE_WIDTH
+    # 0: no taste.
+    taste_width: int = _TASTE_WIDTH
+    # Of taste beside what is read in order: the logit of a title that was watched, by taste alone.
+    taste_weight: float = 2.5
     # Layers of attention in the user tower.
     blocks: int = 3
     # Heads of each layer.
     heads: int = 2
-    # Newest titles of a history that are read in their order.
+    # Newest titles of a history that are read.
     history_length: int = 100
-    # Of what the whole history says, beside what its order says: in logits. 0: nothing.
-    whole_weight: float = 2.0
     # Passes over all histories, at most.
     epochs: int = 20
     # How much of a place's prediction the title after the next one is to have; the next has the rest.

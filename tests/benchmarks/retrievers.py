@@ -86,13 +86,14 @@ def nothing_but_ids(plays: Plays) -> Known:
 
 
 def two_tower(plays: Plays, configuration: TowersConfiguration, known: Known) -> Score:
-    """Our towers, as `train_towers` trains them."""
+    """Our towers, as the job trains them, taste included."""
     catalogue, users, text = known.catalogue, known.users, known.text
     histories = plays.histories()
     creators = configuration.creator_buckets if catalogue.creator_names else 1
     words = vocabularies(catalogue, histories.item_ids, users, text.shape[1], creators, configuration.user_buckets)
     cut = windows(histories, catalogue, users, words, configuration.history_length, configuration.held_out_share)
     towers = train_towers(cut, item_inputs(catalogue, text, words), words, configuration, progress=say_progress())
+    towers = towers.with_taste(histories, catalogue, text)
     titles = towers.encode_items(catalogue, text)
 
     def score(history: Histories) -> tuple[NDArray, NDArray]:

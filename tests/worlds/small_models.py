@@ -76,7 +76,7 @@ def model_set() -> ModelSet:
         item_inputs(titles, text(), known),
         known,
         TOWERS,
-    )
+    ).with_taste(histories, titles, text())
     vectors = towers.encode_items(titles, text())
     return ModelSet(
         als=als,

@@ -62,6 +62,12 @@ def towers():
     return trained()
 
 
+@pytest.fixture(scope="module")
+def with_taste(towers):
+    past, catalogue, _, text = world()
+    return towers.with_taste(past, catalogue, text)
+
+
 def next_titles(towers, past):
     _, catalogue, users, text = world()
     return towers.encode_users(past, users, catalogue, text) @ towers.encode_items(catalogue, text).T
@@ -132,38 +138,78 @@ def test_a_user_is_encoded_alike_alone_and_among_others(towers):
         np.testing.assert_allclose(alone[0], together[user], atol=1e-5)
 
 
-def weighing(towers, weight):
-    return Towers(dataclasses.replace(towers.configuration, whole_weight=weight), towers.known, towers.network)
-
-
-def test_titles_older_than_those_read_in_order_draw_a_user_to_what_is_like_them(towers):
+def test_taste_draws_a_user_to_what_is_like_titles_older_than_those_read_in_order(towers, with_taste):
     newest = list(range(1, 9))
-    past = small.histories(newest, [18, 19, 21, 22, *newest], [25, 26, *newest])
-    without, scores = next_titles(weighing(towers, 0), past), next_titles(towers, past)
-    np.testing.assert_allclose(without[1:], without[[0, 0]], atol=1e-5)
-    # Title 20, which none of them watched, and 27.
+    past = small.histories(newest, [18, 19, 21, 22, *newest], [25, 26, 28, *newest])
+    np.testing.assert_allclose(next_titles(towers, past)[1:], next_titles(towers, past)[[0, 0]], atol=1e-5)
+    scores = next_titles(with_taste, past)
+    # Title 20 and title 27, which none of them watched.
     assert scores[:, 19].argmax() == 1
     assert scores[:, 26].argmax() == 2
 
 
-def test_the_whole_history_is_the_least_squares_of_als_among_the_vectors_of_titles(towers):
+def test_with_taste_a_logit_is_that_of_the_order_and_the_weighed_score_of_taste(towers, with_taste):
     _, catalogue, users, text = world()
-    past = small.histories([3, 9, 4], shares=[[1.0, 0.5, 0.1]])
-    titles = towers.encode_items(catalogue, text).astype(float)
-    watched, extra = titles[[2, 8, 3]], 10 * np.array([1.0, 0.5, 0.1])
-    system = titles.T @ titles + (watched.T * extra) @ watched + 0.1 * 3 * np.eye(16)
-    said = np.linalg.solve(system, ((1 + extra) @ watched))
-    wanted = weighing(towers, 0).encode_users(past, users, catalogue, text)[0] / towers.temperature + 3 * said
-    found = weighing(towers, 3).encode_users(past, users, catalogue, text)[0]
-    np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted), atol=1e-5)
+    past = small.histories([3, 9, 4], [12])
+    titles, people = with_taste.encode_items(catalogue, text), with_taste.encode_users(past, users, catalogue, text)
+    width, taste = SMALL.width, titles[:, SMALL.width :] * 2**0.5
+    by_order = next_titles(towers, past) / towers.temperature
+    # A user is made of unit length: of one user all logits are scaled alike.
+    scale = np.linalg.norm(people[:, :width], axis=1, keepdims=True)
+    by_taste = people[:, width:] / (scale * towers.temperature) @ taste.T
+    logits = people @ titles.T / with_taste.temperature
+    np.testing.assert_allclose(logits / scale, by_order + by_taste, atol=1e-3)
+    watched = by_taste[0, [2, 8, 3]]
+    assert watched == pytest.approx(SMALL.taste_weight, rel=0.4)
+    assert by_taste[1, 11] == pytest.approx(SMALL.taste_weight, rel=0.4)
 
 
-def test_towers_kept_without_a_weight_of_the_whole_history_are_read_as_they_were_judged(towers):
-    files = towers.to_files()
-    described = json.loads(files["towers.json"])
-    del described["configuration"]["whole_weight"]
-    assert Towers.from_files({**files, "towers.json": json.dumps(described).encode()}).configuration.whole_weight == 0
-    assert Towers.from_files(files).configuration == towers.configuration
+def test_vectors_with_taste_are_of_unit_length_whatever_is_known(with_taste):
+    _, catalogue, users, text = world()
+    past = small.histories([], [3], [1, 2, 99], list(range(1, 25)))
+    people = with_taste.encode_users(past, users, catalogue, text)
+    assert people.shape == (4, SMALL.width + SMALL.taste_width)
+    assert np.linalg.norm(people, axis=1) == pytest.approx(1, abs=1e-5)
+    bare = small.catalogue(2, genres=[None, None], language=[None, None], release_year=[None, None])
+    assert np.linalg.norm(with_taste.encode_items(bare, np.zeros((2, 1), np.float32)), axis=1) == pytest.approx(
+        1, abs=1e-5
+    )
+
+
+def test_a_title_is_placed_alike_alone_and_among_others(with_taste):
+    _, catalogue, _, text = world()
+    together = with_taste.encode_items(catalogue, text)
+    np.testing.assert_allclose(with_taste.encode_items(small.catalogue(3), text[:3]), together[:3], atol=1e-5)
+
+
+def test_without_a_width_for_it_there_is_no_taste():
+    past, catalogue, _, text = world()
+    none = trained(dataclasses.replace(SMALL, epochs=1, taste_width=0))
+    assert none.with_taste(past, catalogue, text).to_files() == none.to_files()
+
+
+def test_towers_with_taste_come_back_from_their_files_and_taste_that_does_not_fit_is_refused(towers, with_taste):
+    past = small.histories([4, 5, 6, 7])
+    again = Towers.from_files(with_taste.to_files())
+    np.testing.assert_array_equal(next_titles(again, past), next_titles(with_taste, past))
+    assert again.to_files() == with_taste.to_files()
+
+    def shorten(weights):
+        weights["taste.factors"] = weights["taste.factors"][:-1].contiguous()
+
+    def poison(weights):
+        weights["taste.of_content"][0, 0] = float("inf")
+
+    with pytest.raises(DataError, match="the taste of the towers does not fit"):
+        Towers.from_files(altered(with_taste, shorten))
+    with pytest.raises(DataError, match=r"taste\.of_content of the towers are not all finite"):
+        Towers.from_files(altered(with_taste, poison))
+    # As kept before there was taste: read as they were judged.
+    described = json.loads(towers.to_files()["towers.json"])
+    for name in ("taste_width", "taste_weight"):
+        del described["configuration"][name]
+    before = Towers.from_files({**towers.to_files(), "towers.json": json.dumps(described).encode()})
+    np.testing.assert_array_equal(next_titles(before, past), next_titles(towers, past))
 
 
 def test_the_same_seed_gives_the_same_files_and_another_seed_others():
