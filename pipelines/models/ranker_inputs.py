@@ -108,7 +108,7 @@ class Knowledge:
 
     `users`: rows of USERS, null where unknown. `user_features`, `item_features`: rows of USER_FEATURES and
     ITEM_FEATURES, null where there are none. `als_users`, `als_items`: float32 [U, K], [I, K]. `tower_users`,
-    `tower_items`: float32 [U, 64], [I, 64]. `text_items`: float32 [I, D], of unit length. Vectors are zeros where
+    `tower_items`: float32 [U, W], [I, W]. `text_items`: float32 [I, D], of unit length. Vectors are zeros where
     unknown. `neighbours`: of titles, by who watched them. `tower_temperature`: by which a cosine of the towers is
     divided to be a logit. `shared`: what is known of these titles alone, where others were asked of them before.
 

@@ -4,7 +4,7 @@
     python tests/benchmarks/score.py --users 20000                minutes less; the rate is the same but for the start
 
 The whole of `pipelines.lists.scoring.list_rows`, from vectors to rows, and the packing of the rows into the bytes that
-are published, over a seeded world: ALS vectors of 64, tower vectors of 64, text vectors of 384, 50 neighbours a title,
+are published, over a seeded world: ALS vectors of 64, tower vectors of 96, text vectors of 384, 50 neighbours a title,
 histories of some 50 titles, and a ranker of the default configuration with random weights. Beside it, in the same
 process with as many threads, what nobody can do without: an exact FAISS search of 500 titles for the tower vector of a
 user, and the products of the ranker's layers for 500 titles of a user, by `torch.matmul`, as the network is defined.

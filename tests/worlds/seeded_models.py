@@ -17,6 +17,7 @@ from catalogue_columns import DAY, catalogue_columns
 
 from feature_defs.features import ITEM_FEATURES, USER_FEATURES
 from feature_defs.ranking import HEADS, POLICY_WEIGHTS
+from feature_defs.recommendations import VECTOR_WIDTH
 from feature_defs.users import USERS
 from pipelines.arrow_schemas import arrow_schema
 from pipelines.catalogue import Catalogue
@@ -29,7 +30,7 @@ from pipelines.models.ranker import Ranker, RankerFacts, RankerNetwork
 from pipelines.models.ranker_configuration import RankerConfiguration
 
 GENRES, LANGUAGES, CREATORS = 20, 12, 800
-ALS_WIDTH, TOWER_WIDTH, TEXT_WIDTH = 64, 64, 384
+ALS_WIDTH, TOWER_WIDTH, TEXT_WIDTH = 64, VECTOR_WIDTH, 384
 _TODAY = (DAY - date(1970, 1, 1)).days
 _USERS_AT_ONCE = 10_000
 
