@@ -69,7 +69,7 @@ def check_configuration(configuration: RunConfiguration) -> RunConfiguration:
     for name, value, low, high in (
         ("truth-days", configuration.truth_days, 1, 28),
         ("shard-count", configuration.shard_count, 1, 1024),
-        ("als.factors", configuration.als.factors, 1, VECTOR_WIDTH),
+        ("als.factors", configuration.als.factors, 1, 64),
         ("als.iterations", configuration.als.iterations, 1, 100),
         ("als.blocks", configuration.als.blocks, 1, 10_000),
         ("als.regularization", configuration.als.regularization, 0, 1e6),

@@ -5,7 +5,7 @@ Layout, little-endian, 20 bytes of header and then columns (C candidates, H titl
     magic "MQ", version u8, W u8, C u16, H u8, zero u8, crc32 u32, generated_at i64 (microseconds since 1970, UTC)
     item ids C x u32 | history H x u32 | vector W x f16 | scores C x f16 | sources C x u8 | reasons C x u8
 
-The checksum is over everything but itself. 200 candidates with 40 titles of history and a vector of 64: 1,908 bytes.
+The checksum is over everything but itself. 200 candidates with 40 titles of history and a vector of 96: 1,972 bytes.
 """
 
 import struct
