@@ -192,7 +192,7 @@ def test_a_node_that_dies_in_mid_write_ends_the_job_in_one_sentence(
     yesterday, today = two_days(publishing)
     publishing.write(today, SHARDS[1:])
     server = f"{cassandra_server.host}:{cassandra_server.port}"
-    # 20 lists of 1,908 bytes go over the line; it breaks in their midst.
+    # 20 lists of some 2 KB go over the line; it breaks in their midst.
     with BreakingLine(cassandra_server.host, cassandra_server.port, breaks_after=30_000) as line:
         through = publishing.places.lists.replace(server, f"127.0.0.1:{line.port}")
         ended = publishing.run("write_lists", "--day", DAY, "--shard", SHARDS[0], MARQUEE_LISTS=through)
