@@ -5,7 +5,7 @@ the number of a user's titles (Zhou et al. 2008), as Spark MLlib does it. The mo
 user half follows from it and a history in closed form, so that a model judged or served today encodes every user from
 what is known today. Training is in `pipelines.models.als_training`.
 
-Shapes: U users, I items, K factors, N titles in a history.
+Shapes: U users, I items, K factors.
 """
 
 import io
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from pipelines.blas_threads import one_blas_thread
 from pipelines.errors import DataError
 from pipelines.histories import Histories
-from pipelines.models.als_kernel import encode_users
+from pipelines.models.als_axes import axes_of
+from pipelines.models.als_kernel import TO_THE_END, solve_users
 from pipelines.sorted_ids import positions_among
 
 Floats = NDArray[np.float32]
@@ -68,24 +69,24 @@ class AlsModel:
             raise DataError("the factors of ALS are not all finite")
 
     @cached_property
-    def _in_own_axes(self) -> tuple[Floats, Floats, Floats]:
-        """Item factors in axes in which Y'Y is diagonal [I, K], that diagonal [K], and those axes [K, K]."""
-        eigenvalues, axes = np.linalg.eigh((self.item_factors.T @ self.item_factors).astype(np.float64))
-        # None counts as smaller than float32 tells from nothing, so that all can be divided by.
-        diagonal = np.maximum(eigenvalues, max(1e-7 * float(eigenvalues.max()), 1e-20)).astype(np.float32)
-        return self.item_factors @ axes.astype(np.float32), diagonal, axes.astype(np.float32)
+    def _turned(self) -> tuple[Floats, Floats, Floats]:
+        """Item factors in axes in which Y'Y is diagonal [I, K], that diagonal [K], and the axes [K, K]."""
+        axes, diagonal = axes_of(self.item_factors.T @ self.item_factors)
+        return self.item_factors @ axes, diagonal, axes
 
     def encode(self, histories: Histories) -> Floats:
         """Vectors of users from their histories: float32 [U, K]; zero where no title of the history is known."""
         positions = self.positions(histories.item_ids)
         known = histories.where(positions >= 0)
-        factors, diagonal, axes = self._in_own_axes
+        items = positions[positions >= 0].astype(np.int32)
+        confidence = (self.alpha * known.shares).astype(np.float32)
         vectors = np.empty((len(histories.user_ids), self.item_factors.shape[1]), np.float32)
-        encode_users(
-            known.offsets, positions[positions >= 0].astype(np.int32), (self.alpha * known.shares).astype(np.float32),
-            factors, diagonal, np.float32(self.regularization), vectors,
-        )  # fmt: skip
         with one_blas_thread():
+            turned, diagonal, axes = self._turned
+            solve_users(
+                known.offsets, items, confidence, turned, diagonal, np.float32(self.regularization),
+                TO_THE_END, vectors, None,
+            )  # fmt: skip
             encoded: Floats = vectors @ axes.T
         return encoded
 

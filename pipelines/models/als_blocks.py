@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.blas_threads import one_blas_thread
-from pipelines.models.als_kernel import solve_users
+from pipelines.models.als_kernel import IN_A_ROUND, solve_users
 
 Floats = NDArray[np.float32]
 
@@ -118,7 +118,7 @@ def solve_block(
             users = np.empty((len(offsets) - 1, width), np.float32)
             objective += solve_users(
                 offsets, block.items, confidence, item_factors, eigenvalues, np.float32(regularization),
-                users, residual, mean, spread,
+                IN_A_ROUND, users, (residual, mean, spread),
             )  # fmt: skip
             gram += users.T @ users
             weighted += (users * np.diff(summed[offsets]).astype(np.float32)[:, None]).T @ users

@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 
 from pipelines.blas_threads import one_blas_thread
 from pipelines.models.als import AlsConfiguration
+from pipelines.models.als_axes import axes_of
 from pipelines.models.als_blocks import ItemSums
 
 Floats = NDArray[np.float32]
 # From item factors [I, K] in axes in which Y'Y is diagonal, and that diagonal [K], to sums over all users.
 SumsOverUsers = Callable[[Floats, Floats], ItemSums]
-
-# Of the largest eigenvalue: none counts as smaller, so that all can be divided by.
-_SMALLEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,8 @@ def learn_items(totals: ItemTotals, sums_over_users: SumsOverUsers, configuratio
     best, least = items, float("inf")
     with one_blas_thread():
         for _ in range(configuration.iterations):
-            rotated, eigenvalues = _in_own_axes(items)
+            axes, eigenvalues = axes_of(items.T @ items)
+            rotated = items @ axes
             sums = sums_over_users(rotated, eigenvalues)
             objective = sums.objective + float((ridge * rotated**2).sum(dtype=np.float64))
             if objective > least:
@@ -68,12 +67,6 @@ def _start(totals: ItemTotals, configuration: AlsConfiguration) -> Floats:
     return items * np.float32(configuration.factors**-0.5)
 
 
-def _in_own_axes(items: Floats) -> tuple[Floats, Floats]:
-    """The same factors in axes in which Y'Y is diagonal, which changes no score; and that diagonal."""
-    eigenvalues, axes = np.linalg.eigh((items.T @ items).astype(np.float64))
-    return items @ axes.astype(np.float32), _positive(eigenvalues)
-
-
 def _step(items: Floats, sums: ItemSums, ridge: Floats, confidence: NDArray[np.float64]) -> Floats:
     """How far to move: float32 [I, K], the residual divided by nearly the matrix of the normal equations."""
     residual = sums.residual - items @ sums.gram - ridge * items
@@ -81,19 +74,12 @@ def _step(items: Floats, sums: ItemSums, ridge: Floats, confidence: NDArray[np.f
     mean = sums.mean / np.sqrt(np.maximum(confidence, 1e-20))[:, None].astype(np.float32)
     within = sums.weighted - mean.T @ mean
     size = np.maximum(sums.spread - (mean**2).sum(1), 0) / max(float(np.trace(within)), 1e-20)
-    eigenvalues, wide_axes = np.linalg.eigh(sums.gram.astype(np.float64))
-    axes = wide_axes.astype(np.float32)
+    axes, eigenvalues = axes_of(sums.gram)
     shape = np.maximum(((within @ axes) * axes).sum(0), 0)
-    diagonal = _positive(eigenvalues) + ridge + size[:, None] * shape
+    diagonal = eigenvalues + ridge + size[:, None] * shape
     residual, mean = residual @ axes, mean @ axes
     # Sherman and Morrison: the inverse of a diagonal and one outer product.
     divided, mean_divided = residual / diagonal, mean / diagonal
     along = (mean_divided * residual).sum(1) / (1 + (mean_divided * mean).sum(1))
     step: Floats = (divided - along[:, None] * mean_divided) @ axes.T
     return step
-
-
-def _positive(eigenvalues: NDArray[np.float64]) -> Floats:
-    floor = max(_SMALLEST * float(eigenvalues.max()), 1e-20)
-    positive: Floats = np.maximum(eigenvalues, floor).astype(np.float32)
-    return positive

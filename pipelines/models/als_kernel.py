@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 # Of the squared length of the solution, in the norm of its own equations: what is left when a user counts as solved.
 # The next round asks again; of a user who is encoded, as little is left as float32 tells apart.
-_IN_A_ROUND, _TO_THE_END = np.float32(1e-4), np.float32(1e-11)
+IN_A_ROUND, TO_THE_END = np.float32(1e-4), np.float32(1e-11)
 
 
 # Sums may be taken in lanes: in which order is settled when compiled, not when run.
@@ -27,10 +27,9 @@ def solve_users(
     item_factors: Floats,
     eigenvalues: Floats,
     regularization: np.float32,
+    tolerance: np.float32,
     user_factors: Floats,
-    residual: Floats,
-    mean: Floats,
-    spread: Floats,
+    sums: tuple[Floats, Floats, Floats] | None,
 ) -> float:
     """Solve (Y'Y + sum c yy' + lambda n I) x = sum (1 + c) y for each user, and add to the sums of their items.
 
@@ -44,16 +43,16 @@ def solve_users(
         item_factors: float32 [I, K], Y, in axes in which Y'Y is diagonal.
         eigenvalues: float32 [K], that diagonal, greater than 0.
         regularization: lambda.
-        user_factors: float32 [U, K], filled with x.
-        residual: float32 [I, K], to which sum (1 + c - c x'y) x is added.
-        mean: float32 [I, K], to which sum c x is added.
-        spread: float32 [I], to which sum c x'x is added.
+        tolerance: how closely to solve, `IN_A_ROUND` or `TO_THE_END`.
+        user_factors: float32 [U, K], filled with x; zero for users without a title.
+        sums: what is added to, of items: residual float32 [I, K], sum (1 + c - c x'y) x; mean float32 [I, K], sum c x;
+            spread float32 [I], sum c x'x. None where nobody asks.
 
     Returns:
-        The share of these users (one at least) in the objective, without the ridge of items.
+        The share of these users in the objective, without the ridge of items.
     """
     width = item_factors.shape[1]
-    rows = np.empty((np.diff(offsets).max(), width), np.float32)
+    rows = np.empty((np.diff(offsets).max() if len(offsets) > 1 else 0, width), np.float32)
     right, ridge, diagonal = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     scratch = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     one = np.float32(1)
@@ -64,58 +63,25 @@ def solve_users(
         ridge[:] = eigenvalues + regularization * np.float32(end - begin)
         _gather(item_factors, own_items, own, ridge, rows, right, diagonal)
         objective += np.float64(own.sum() + np.float32(end - begin)) - _solve(
-            ridge, rows, own, right, diagonal, _IN_A_ROUND, x, scratch
+            ridge, rows, own, right, diagonal, tolerance, x, scratch
         )
-        squared = np.float32(0)
-        for k in range(width):
-            squared += x[k] * x[k]
-        for n in range(end - begin):
-            row, item, c = rows[n], own_items[n], own[n]
-            score = np.float32(0)
+        if sums is not None:
+            residual, mean, spread = sums
+            squared = np.float32(0)
             for k in range(width):
-                score += row[k] * x[k]
-            weight = one + c - c * score
-            to_residual, to_mean = residual[item], mean[item]
-            for k in range(width):
-                to_residual[k] += weight * x[k]
-                to_mean[k] += c * x[k]
-            spread[item] += c * squared
+                squared += x[k] * x[k]
+            for n in range(end - begin):
+                row, item, c = rows[n], own_items[n], own[n]
+                score = np.float32(0)
+                for k in range(width):
+                    score += row[k] * x[k]
+                weight = one + c - c * score
+                to_residual, to_mean = residual[item], mean[item]
+                for k in range(width):
+                    to_residual[k] += weight * x[k]
+                    to_mean[k] += c * x[k]
+                spread[item] += c * squared
     return objective
-
-
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def encode_users(
-    offsets: NDArray[np.int64],
-    items: NDArray[np.int32],
-    confidence: Floats,
-    item_factors: Floats,
-    eigenvalues: Floats,
-    regularization: np.float32,
-    user_factors: Floats,
-) -> None:
-    """Solve the equations of `solve_users` to the end, and keep the users alone; zero for those without a title.
-
-    Args:
-        offsets: int64 [U + 1], where each user's interactions stand.
-        items: int32 [N], rows of `item_factors`.
-        confidence: float32 [N], c.
-        item_factors: float32 [I, K], in axes in which Y'Y is diagonal.
-        eigenvalues: float32 [K], that diagonal, greater than 0.
-        regularization: lambda.
-        user_factors: float32 [U, K], filled with x.
-    """
-    width, longest = item_factors.shape[1], 0
-    for user in range(len(offsets) - 1):
-        longest = max(longest, offsets[user + 1] - offsets[user])
-    rows = np.empty((longest, width), np.float32)
-    right, ridge, diagonal = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
-    scratch = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
-    for user in range(len(offsets) - 1):
-        begin, end = offsets[user], offsets[user + 1]
-        own = confidence[begin:end]
-        ridge[:] = eigenvalues + regularization * np.float32(end - begin)
-        _gather(item_factors, items[begin:end], own, ridge, rows, right, diagonal)
-        _solve(ridge, rows, own, right, diagonal, _TO_THE_END, user_factors[user], scratch)
 
 
 @numba.njit(cache=True, nogil=True, inline="always", fastmath={"reassoc", "contract", "nsz"})

@@ -267,15 +267,13 @@ class Towers:
         """
         if not self.configuration.taste_width:
             return self
-        at = catalogue.positions(self.known.item_ids)
-        learned = self.known.item_ids[at >= 0]
-        taste = learn_taste(
-            histories, learned, self._by_content(catalogue, text)[at[at >= 0]],
-            self.configuration.taste_width, self.configuration.seed,
-        )  # fmt: skip
-        factors = np.zeros((len(at), taste.factors.shape[1]), np.float32)
-        factors[at >= 0] = taste.factors
-        return Towers(self.configuration, self.known, self.network, Taste(factors, taste.of_content))
+        inputs = self._inputs(catalogue, text)
+        placed = self._by_content(inputs)
+        # The last row is of titles that the catalogue no longer holds.
+        placed = np.concatenate([placed, np.zeros_like(placed[:1])])[catalogue.positions(self.known.item_ids)]
+        configuration = self.configuration
+        taste = learn_taste(histories, self.known.item_ids, placed, configuration.taste_width, configuration.seed)
+        return Towers(configuration, self.known, self.network, taste)
 
     @property
     def temperature(self) -> float:
@@ -297,10 +295,11 @@ class Towers:
         Raises:
             DataError: if text vectors do not fit or are not finite.
         """
-        in_order = _to_numpy(F.normalize(self._titles(catalogue, text), dim=-1))
+        inputs = self._inputs(catalogue, text)
+        in_order = _to_numpy(F.normalize(self._titles(inputs), dim=-1))
         if self.taste is None:
             return in_order
-        return np.hstack([in_order, self._factors(self.taste, catalogue, text)]) / np.float32(2**0.5)
+        return np.hstack([in_order, self._factors(self.taste, catalogue, inputs)]) / np.float32(2**0.5)
 
     def encode_users(
         self, histories: Histories, users: pa.Table, catalogue: Catalogue, text: NDArray[np.float32]
@@ -314,18 +313,19 @@ class Towers:
             text: of the catalogue.
         """
         histories = histories.where(catalogue.positions(histories.item_ids) >= 0)
-        in_order = self._users_in_order(histories, users, catalogue, text)
+        inputs = self._inputs(catalogue, text)
+        in_order = self._users_in_order(histories, users, catalogue, self._titles(inputs))
         if self.taste is None:
             return in_order
         # A logit is a cosine divided by the temperature; by taste, what was watched scores up to 1.
-        by_taste = users_by_taste(histories, catalogue.item_ids, self._factors(self.taste, catalogue, text))
+        by_taste = users_by_taste(histories, catalogue.item_ids, self._factors(self.taste, catalogue, inputs))
         weight = np.float32(self.configuration.taste_weight * self._temperature)
         both = np.hstack([in_order, weight * by_taste])
         both /= np.linalg.norm(both, axis=1, keepdims=True)
         return both
 
     def _users_in_order(
-        self, histories: Histories, users: pa.Table, catalogue: Catalogue, text: NDArray[np.float32]
+        self, histories: Histories, users: pa.Table, catalogue: Catalogue, titles: Tensor
     ) -> NDArray[np.float32]:
         """Unit vectors of users by the order of what they watched last: float32 [U, E]."""
         profiles = profile_codes(users, histories.user_ids, self.known)
@@ -334,7 +334,6 @@ class Towers:
         positions = catalogue.positions(histories.item_ids)
         shares = share_codes(histories.shares).astype(np.int64)
         vectors = np.zeros((len(histories.user_ids), self.configuration.width), np.float32)
-        titles = self._titles(catalogue, text)
 
         def encode(group: tuple[NDArray[np.int64], int]) -> None:
             rows, length = group
@@ -356,23 +355,26 @@ class Towers:
                 pass
         return vectors
 
-    def _factors(self, taste: Taste, catalogue: Catalogue, text: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unit factors of the titles of a catalogue: float32 [I, K]."""
-        learned = positions_among(self.known.item_ids, catalogue.item_ids)
-        return taste.of_titles(learned, self._by_content(catalogue, text))
+    def _inputs(self, catalogue: Catalogue, text: NDArray[np.float32]) -> ItemTensors:
+        return ItemTensors.of(item_inputs(catalogue, text, self.known), self.device)
 
-    def _by_content(self, catalogue: Catalogue, text: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _titles(self, inputs: ItemTensors) -> Tensor:
+        with torch.inference_mode():
+            titles: Tensor = self.network.items(inputs).float()
+            return titles
+
+    def _by_content(self, inputs: ItemTensors) -> NDArray[np.float32]:
         """Unit vectors of titles as if none had an id that is known: float32 [I, E]."""
         with torch.inference_mode():
-            inputs = ItemTensors.of(item_inputs(catalogue, text, self.known), self.device)
             without = torch.ones(len(inputs.ids), dtype=torch.bool, device=self.device)
             return _to_numpy(F.normalize(self.network.items(inputs, without).float(), dim=-1))
 
-    def _titles(self, catalogue: Catalogue, text: NDArray[np.float32]) -> Tensor:
-        with torch.inference_mode():
-            inputs = ItemTensors.of(item_inputs(catalogue, text, self.known), self.device)
-            titles: Tensor = self.network.items(inputs).float()
-            return titles
+    def _factors(self, taste: Taste, catalogue: Catalogue, inputs: ItemTensors) -> NDArray[np.float32]:
+        """Unit factors of the titles of a catalogue: float32 [I, K]."""
+        learned = positions_among(self.known.item_ids, catalogue.item_ids)
+        return taste.of_titles(
+            learned, lambda unknown: self._by_content(inputs.rows(torch.as_tensor(unknown, device=self.device)))
+        )
 
     def to_files(self) -> dict[str, bytes]:
         """Weights and vocabularies, by file name."""

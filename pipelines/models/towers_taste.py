@@ -8,6 +8,7 @@ without factors gets them from its content, by what content says of the factors 
 Shapes: U users, I titles, E width of the towers, K width of taste.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,17 +41,19 @@ class Taste:
     factors: Floats
     of_content: Floats
 
-    def of_titles(self, positions: NDArray[np.int64], without_ids: Floats) -> Floats:
+    def of_titles(self, positions: NDArray[np.int64], without_ids: Callable[[NDArray[np.int64]], Floats]) -> Floats:
         """Unit factors of titles: float32 [I, K].
 
         Args:
             positions: of the titles among those learned from, -1 for others: int64 [I].
-            without_ids: unit vectors of the titles as the towers place them by content alone, float32 [I, E].
+            without_ids: gives the unit vectors [M, E] of M of these titles, as the towers place them by content alone.
         """
         # The last row is of titles that are not known.
-        known = np.concatenate([self.factors, np.zeros_like(self.factors[:1])])[positions]
-        is_known = np.asarray(known.any(1))
-        return _unit(np.where(is_known[:, None], known, without_ids @ self.of_content))
+        factors = np.concatenate([self.factors, np.zeros_like(self.factors[:1])])[positions]
+        unknown = np.flatnonzero(~factors.any(1))
+        if len(unknown):
+            factors[unknown] = _unit(without_ids(unknown) @ self.of_content)
+        return factors
 
 
 def learn_taste(histories: Histories, item_ids: NDArray[np.int64], without_ids: Floats, width: int, seed: int) -> Taste:
@@ -59,7 +62,8 @@ def learn_taste(histories: Histories, item_ids: NDArray[np.int64], without_ids: 
     Args:
         histories: to learn from.
         item_ids: the titles learned from, ascending, int64 [I].
-        without_ids: their unit vectors, as the towers place them by content alone, float32 [I, E].
+        without_ids: their unit vectors, as the towers place them by content alone, float32 [I, E]; a title of which
+            content is not known any more has zeros, and says nothing of it.
         width: K.
         seed: of the first factors, and of which users are drawn where there are many.
     """

@@ -38,6 +38,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from pipelines.models.als import AlsConfiguration, AlsModel
+from pipelines.models.als_axes import axes_of
 from pipelines.models.als_blocks import lay_out, solve_block
 from pipelines.models.als_mllib import train_with_mllib
 from pipelines.models.als_training import train_als
@@ -83,9 +84,8 @@ def objective(model: AlsModel, rows: tuple[np.ndarray, ...]) -> float:
     """Ours, at these item factors and the users that follow from them."""
     users, items, shares = rows
     block = lay_out(users, items, shares)
-    eigenvalues, axes = np.linalg.eigh((model.item_factors.T @ model.item_factors).astype(np.float64))
-    factors = (model.item_factors @ axes).astype(np.float32)
-    diagonal = np.maximum(eigenvalues, 1e-6 * eigenvalues.max()).astype(np.float32)
+    axes, diagonal = axes_of(model.item_factors.T @ model.item_factors)
+    factors = model.item_factors @ axes
     own = factors[model.positions(block.item_ids)]
     sums = solve_block(block, own, diagonal, alpha=model.alpha, regularization=model.regularization)
     ridge = model.regularization * (block.item_counts() * (own.astype(np.float64) ** 2).sum(1)).sum()

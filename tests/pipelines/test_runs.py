@@ -101,6 +101,11 @@ def test_a_configuration_comes_back_from_its_json() -> None:
         (RunConfiguration(shard_count=-1), "--shard-count is -1"),
         (RunConfiguration(als=AlsConfiguration(factors=65)), "--als.factors is 65; it must lie between 1 and 64"),
         (RunConfiguration(als=AlsConfiguration(alpha=float("nan"))), "--als.alpha is nan"),
+        (
+            RunConfiguration(towers=TowersConfiguration(taste_width=33)),
+            "--towers.taste-width is 33; it must lie between 0",
+        ),
+        (RunConfiguration(towers=TowersConfiguration(taste_weight=-1.0)), "--towers.taste-weight is -1.0; it must lie"),
         (RunConfiguration(towers=TowersConfiguration(later_share=0.6)), "--towers.later-share is 0.6; it must lie"),
     ],
 )

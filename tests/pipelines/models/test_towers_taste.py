@@ -38,7 +38,7 @@ def test_titles_of_the_same_users_are_near_each_other_and_others_are_not():
 def test_a_title_that_nobody_watched_is_where_its_content_says():
     taste = learned(plays(left_out=(7,)))
     assert not taste.factors[6].any()
-    found = taste.of_titles(np.array([6, -1, 0]), CONTENT[[6, 7, 0]])
+    found = taste.of_titles(np.array([6, -1, 0]), lambda unknown: CONTENT[[6, 7, 0]][unknown])
     near = found @ taste.factors.T
     odd = (IDS % 2 == 1) & (IDS != 7)
     assert near[0, odd].mean() > 0.8 > 0.2 > abs(near[0, ~odd & (IDS != 7)].mean())
@@ -86,6 +86,6 @@ def test_whatever_was_watched_all_is_finite_and_titles_are_of_unit_length_or_unk
     assert np.isclose(lengths, 1, atol=1e-4).sum() + (lengths == 0).sum() == ITEMS
     watched = {item for row in rows for item in row if item % 7 and item <= ITEMS}
     assert set(IDS[lengths > 0].tolist()) <= watched
-    found = taste.of_titles(np.arange(ITEMS), CONTENT)
+    found = taste.of_titles(np.arange(ITEMS), lambda unknown: CONTENT[unknown])
     assert np.isfinite(found).all()
     assert np.isfinite(users_by_taste(past, IDS, found)).all()
