@@ -90,6 +90,9 @@ PAIR_DENSE = (
     DenseFeature("creator_watched", "log(1 + titles of its creator in the history)."),
     DenseFeature("genre_affinity", "Share of the completed titles with a genre of it, mean over its genres."),
     DenseFeature("onboarding_match", "Share of its genres that were picked at sign-up."),
+    DenseFeature(
+        "interest_lift", "log of how much more of its theme a user of these interests watches than all; 0 without text."
+    ),
 )
 # In the order of the columns.
 DENSE_FEATURES = USER_DENSE + ITEM_DENSE + CONTEXT_DENSE + PAIR_DENSE

@@ -1,8 +1,9 @@
 """One model set from the night's models: python -m jobs.assemble_models --day 2026-01-31
 
-ALS and the towers of this run, the index and neighbours of titles, the vectors of cohorts, and the newest ranker that
-learned from nothing this run judges on, its calibration checked on the newest days that it has not learned from and
-refitted where that is better. From here on they are judged, promoted and rolled back together.
+ALS and the towers of this run, the index and neighbours of titles, the vectors of cohorts, what people are interested
+in, and the newest ranker that learned from nothing this run judges on, its calibration checked on the newest days that
+it has not learned from and refitted where that is better. From here on they are judged, promoted and rolled back
+together.
 """
 
 from datetime import date, timedelta
@@ -19,6 +20,7 @@ from pipelines.labelled_days import read_known
 from pipelines.lake import Lake
 from pipelines.lists.cohorts import cohort_vectors
 from pipelines.models.als import AlsModel
+from pipelines.models.interests import learn_interests
 from pipelines.models.item_item import item_item_neighbours
 from pipelines.models.model_set import ModelSet
 from pipelines.models.nearest import build
@@ -60,7 +62,8 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
         elif cadence == "daily":
             say("no ranker was trained yet: lists stay in the order of retrieval")
         histories = read_histories(lake, learned_until, opted_out=known.opted_out)
-        vectors = towers.encode_items(known.catalogue, known.text_vectors(this_run.configuration.text_encoder))
+        text = known.text_vectors(this_run.configuration.text_encoder)
+        vectors = towers.encode_items(known.catalogue, text)
         is_warm = np.diff(histories.offsets) >= this_run.configuration.funnel.cold_below
         model_set = ModelSet(
             als=als,
@@ -70,6 +73,7 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
             index=build(vectors),
             neighbours=item_item_neighbours(histories, known.catalogue),
             cohorts=cohort_vectors(als.encode(histories), aligned(known.users, "user_id", histories.user_ids), is_warm),
+            interests=learn_interests(histories, known.catalogue, text, this_run.configuration.als.seed),
             ranker=carry.ranker if carry else None,
             text_encoder=this_run.configuration.text_encoder,
             learned_until=learned_until,

@@ -23,6 +23,7 @@ from pipelines.lists import reasons, sources
 from pipelines.lists.candidate_configuration import CandidateConfiguration
 from pipelines.lists.forbidden import forbidden
 from pipelines.lists.fusing import Proposals, fuse
+from pipelines.models.interests import Interests
 from pipelines.models.item_item import Neighbours
 from pipelines.models.nearest import NearestIndex
 from pipelines.models.ranker_titles import Titles
@@ -130,15 +131,16 @@ class Retrieval:
     def _titles(self) -> dict[int, Titles]:
         return {}
 
-    def titles(self, item_features: pa.Table) -> Titles:
+    def titles(self, item_features: pa.Table, interests: Interests) -> Titles:
         """What the ranker reads of the titles alone, the same object each time that the same features are given.
 
         Args:
             item_features: rows of ITEM_FEATURES, aligned with the catalogue.
+            interests: of the model set that proposes.
         """
         kept = self._titles.get(id(item_features))
         if kept is None or kept.item_features is not item_features:
-            kept = Titles(self.catalogue, item_features, self.als_items, self.text_items)
+            kept = Titles(self.catalogue, item_features, self.als_items, self.text_items, interests)
             self._titles[id(item_features)] = kept
         return kept
 

@@ -113,8 +113,9 @@ def knowledge_of(
         tower_items=retrieval.tower_items,
         text_items=retrieval.text_items,
         neighbours=retrieval.neighbours,
+        interests=model_set.interests,
         tower_temperature=model_set.towers.temperature,
-        shared=retrieval.titles(item_features),
+        shared=retrieval.titles(item_features, model_set.interests),
     )
 
 

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from pipelines.errors import DataError
 from pipelines.lists.cohorts import Cohorts
 from pipelines.models.als import AlsModel
+from pipelines.models.interests import FILE as INTERESTS_FILE
+from pipelines.models.interests import Interests, no_interests
 from pipelines.models.item_item import Neighbours
 from pipelines.models.nearest import NearestIndex
 from pipelines.models.ranker import Ranker
 from pipelines.models.towers import Towers
 
-_FORMAT = 2
+# Sets of the format before hold no interests: they are read without any, as they were judged.
+_FORMAT, _WITHOUT_INTERESTS = 3, 2
 _FILES = (
     "als.json", "als.parquet", "cohorts.json", "cohorts.parquet", "index.faiss", "items.parquet", "model_set.json",
     "towers.json", "towers.safetensors",
@@ -32,10 +35,11 @@ _RANKER_FILES = ("ranker.json", "ranker.safetensors")
 class ModelSet:
     """One unit of models, for a catalogue of I titles.
 
-    `item_ids`: int64 [I], ascending: the catalogue that the set was made for. `item_vectors`: float32 [I, 64], what its
+    `item_ids`: int64 [I], ascending: the catalogue that the set was made for. `item_vectors`: float32 [I, W], what its
     towers make of it, with `index` over them. `neighbours`: of the same titles. `cohorts`: vectors of groups of users,
-    for those with too short a history. `ranker`: `None` before the first was trained. `text_encoder`: which text
-    vectors the towers read. `learned_until`: the last day of receipt that any of them learned from.
+    for those with too short a history. `interests`: of people, in themes of texts. `ranker`: `None` before the first
+    was trained. `text_encoder`: which text vectors the towers read and themes are made of. `learned_until`: the last
+    day of receipt that any of them learned from.
     """
 
     als: AlsModel
@@ -45,6 +49,7 @@ class ModelSet:
     index: NearestIndex
     neighbours: Neighbours
     cohorts: Cohorts
+    interests: Interests
     ranker: Ranker | None
     text_encoder: str
     learned_until: date
@@ -82,6 +87,7 @@ class ModelSet:
             **self.als.to_files(),
             **self.towers.to_files(),
             **self.cohorts.to_files(),
+            **self.interests.to_files(),
             **(self.ranker.to_files() if self.ranker else {}),
             "items.parquet": rows.getvalue(),
             "index.faiss": self.index.to_bytes(),
@@ -97,9 +103,15 @@ class ModelSet:
         """
         try:
             described: dict[str, Any] = json.loads(files["model_set.json"])
-            if described.get("format") != _FORMAT:
-                raise DataError(f"the model set is of format {described.get('format')}; this code reads {_FORMAT}")
-            expected = {*_FILES, *(_RANKER_FILES if described["has_ranker"] else ())}
+            found = described.get("format")
+            if found not in (_FORMAT, _WITHOUT_INTERESTS):
+                raise DataError(f"the model set is of format {found}; this code reads {_FORMAT}")
+            has_interests = found == _FORMAT
+            expected = {
+                *_FILES,
+                *(_RANKER_FILES if described["has_ranker"] else ()),
+                *((INTERESTS_FILE,) if has_interests else ()),
+            }
             if set(files) != expected:
                 raise DataError(f"the model set holds {_listed(files)}, expected {_listed(expected)}")
             rows = pq.read_table(io.BytesIO(files["items.parquet"]))
@@ -114,6 +126,7 @@ class ModelSet:
             index=NearestIndex.from_bytes(index),
             neighbours=Neighbours(_array(rows, "neighbours"), _array(rows, "neighbour_weights")),
             cohorts=Cohorts.from_files(files),
+            interests=Interests.from_files(files) if has_interests else no_interests(),
             ranker=Ranker.from_files(files) if described["has_ranker"] else None,
             text_encoder=described["text_encoder"],
             learned_until=date.fromisoformat(described["learned_until"]),

@@ -173,3 +173,21 @@ def _digest(vectors: Floats) -> bytes:
 def _by_score_then_position(scores: Floats, positions: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
     order = np.lexsort((positions, -scores), axis=1)
     return np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
+
+
+def centres_of(vectors: Floats, count: int, seed: int) -> Floats:
+    """Middles of groups of vectors that lie near each other, the best of four tries: float32 [count, W], unit rows.
+
+    Spherical k-means; of many vectors at most 256 a group are looked at.
+
+    Args:
+        vectors: unit rows, at least `count` of them: float32 [I, W].
+        count: how many groups.
+        seed: of the first middles.
+    """
+    means = faiss.Kmeans(
+        vectors.shape[1], count, niter=25, nredo=4, seed=seed, spherical=True, min_points_per_centroid=1
+    )
+    means.train(np.ascontiguousarray(vectors, np.float32))
+    centres: Floats = np.array(means.centroids, np.float32)
+    return centres

@@ -204,7 +204,8 @@ class Ranker:
 
         Raises:
             DataError: if a file lacks or cannot be read, is of another format, was made for other features, holds
-                weights that are not finite, or does not fit together.
+                weights that are not finite, or does not fit together. A dense feature that was not declared yet when
+                it was made is read with weight zero.
         """
         for name in FILES:
             if name not in files:
@@ -217,6 +218,7 @@ class Ranker:
         if not isinstance(described, dict) or described.get("format") != _FORMAT:
             found = described.get("format") if isinstance(described, dict) else None
             raise DataError(f"a ranker is of format {found}; this code reads {_FORMAT}")
+        weights = _widened(weights, described)
         facts = _facts(described)
         with torch.random.fork_rng(devices=[]):
             network = RankerNetwork(facts.configuration)
@@ -232,6 +234,34 @@ class Ranker:
     def with_calibration(self, calibration: Calibration) -> "Ranker":
         """The same ranker under another calibration."""
         return Ranker(self.network, replace(self.facts, calibration=calibration), self.device)
+
+
+def _widened(weights: Mapping[str, torch.Tensor], described: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights of a ranker that was made before some dense features were declared, which it reads with weight zero;
+    its description is completed in place. What is otherwise not as declared is left for others to refuse.
+    """
+    declared, known = [feature.name for feature in DENSE_FEATURES], described.get("dense_features")
+    if not isinstance(known, list) or not 0 < len(known) < len(declared):
+        return dict(weights)
+    if known != [name for name in declared if name in known]:
+        return dict(weights)
+    columns = torch.tensor([declared.index(name) for name in known])
+    widened = dict(weights)
+    try:
+        for name in ("bottom.0.weight", "heads.weight"):
+            narrow = weights[name]
+            # Dense features come last in either.
+            ahead = narrow.shape[1] - len(known)
+            widened[name] = torch.zeros(len(narrow), ahead + len(declared), dtype=narrow.dtype)
+            widened[name][:, :ahead] = narrow[:, :ahead]
+            widened[name][:, ahead + columns] = narrow[:, ahead:]
+        for name, missing in (("means", 0.0), ("scales", 1.0)):
+            by_feature = dict(zip(known, described[name], strict=True))
+            described[name] = [by_feature.get(feature, missing) for feature in declared]
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError):
+        return dict(weights)
+    described["dense_features"] = declared
+    return widened
 
 
 def _facts(described: Mapping[str, Any]) -> RankerFacts:

@@ -31,6 +31,7 @@ from feature_defs.recommendations import HISTORY_LENGTH
 from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
+from pipelines.models.interests import Interests, watched_themes
 from pipelines.models.item_item import Neighbours
 from pipelines.models.ranker_codes import crossed_codes, device_codes, name_codes
 from pipelines.models.ranker_counts import EPOCH, PLAY_COUNTS, days, drawn_share, numbers
@@ -109,8 +110,9 @@ class Knowledge:
     `users`: rows of USERS, null where unknown. `user_features`, `item_features`: rows of USER_FEATURES and
     ITEM_FEATURES, null where there are none. `als_users`, `als_items`: float32 [U, K], [I, K]. `tower_users`,
     `tower_items`: float32 [U, W], [I, W]. `text_items`: float32 [I, D], of unit length. Vectors are zeros where
-    unknown. `neighbours`: of titles, by who watched them. `tower_temperature`: by which a cosine of the towers is
-    divided to be a logit. `shared`: what is known of these titles alone, where others were asked of them before.
+    unknown. `neighbours`: of titles, by who watched them. `interests`: of people, in themes of texts.
+    `tower_temperature`: by which a cosine of the towers is divided to be a logit. `shared`: what is known of these
+    titles alone, where others were asked of them before.
 
     Raises:
         DataError: if the parts are not aligned.
@@ -127,6 +129,7 @@ class Knowledge:
     tower_items: Floats
     text_items: Floats
     neighbours: Neighbours
+    interests: Interests
     tower_temperature: float
     shared: Titles | None = None
 
@@ -149,7 +152,9 @@ class Knowledge:
     @cached_property
     def titles(self) -> Titles:
         """What is known of titles alone."""
-        return self.shared or Titles(self.catalogue, self.item_features, self.als_items, self.text_items)
+        return self.shared or Titles(
+            self.catalogue, self.item_features, self.als_items, self.text_items, self.interests
+        )
 
     @cached_property
     def user_dense(self) -> Floats:
@@ -208,6 +213,20 @@ class Knowledge:
         return Pasts(histories.offsets.astype(np.int64), titles, shares, histories.shares >= COMPLETE_SHARE)
 
     @cached_property
+    def interest_lifts(self) -> Floats:
+        """How much more of each theme each user watches than everybody, as a logarithm: float32 [U, themes]."""
+        pasts = self.pasts
+        watched = watched_themes(
+            self.histories.owners(),
+            pasts.titles,
+            self.users.num_rows,
+            self.titles.themes,
+            len(self.interests.centres),
+            self.catalogue.previous_episodes,
+        )
+        return self.interests.lifts(watched)
+
+    @cached_property
     def user_sides(self) -> UserSides:
         """Of each user, what pairs are made of."""
         means, spreads = self.als_moments
@@ -218,6 +237,7 @@ class Knowledge:
             als_spreads=spreads,
             tower_normalisers=self.tower_normalisers,
             picked_genres=self.picked_genres,
+            interest_lifts=self.interest_lifts,
         )
 
     @cached_property
@@ -239,6 +259,7 @@ class Knowledge:
             neighbour_weights=np.ascontiguousarray(self.neighbours.weights, np.float32),
             genre_weights=titles.genre_weights,
             has_genre=np.ascontiguousarray(catalogue.has_genre),
+            themes=titles.themes,
             main_genres=catalogue.main_genres,
             languages=catalogue.languages,
             kinds=catalogue.kinds,

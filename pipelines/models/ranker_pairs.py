@@ -5,7 +5,7 @@ pair comes; each of their pairs then reads what it needs, and the rows are empti
 users, and nothing is searched for.
 
 Shapes: U users, I titles, G genres, N pairs, M titles in all histories, K factors of ALS, W width of a tower vector,
-D width of a text vector, P columns of PAIR_DENSE.
+D width of a text vector, C themes of texts, P columns of PAIR_DENSE.
 """
 
 from typing import NamedTuple
@@ -36,8 +36,8 @@ class Pasts(NamedTuple):
 
 class UserSides(NamedTuple):
     """Of U users: vectors `als` [U, K] and `towers` [U, W]; mean and standard deviation of their ALS scores of all
-    titles, the logarithm of the sum of their exponentiated tower logits, all float32 [U]; and the genres they picked at
-    sign-up, float32 [U, G].
+    titles, the logarithm of the sum of their exponentiated tower logits, all float32 [U]; the genres they picked at
+    sign-up, float32 [U, G]; and what their interests say of themes, float32 [U, C].
     """
 
     als: Floats
@@ -46,6 +46,7 @@ class UserSides(NamedTuple):
     als_spreads: Floats
     tower_normalisers: Floats
     picked_genres: Floats
+    interest_lifts: Floats
 
 
 class TitleSides(NamedTuple):
@@ -63,6 +64,7 @@ class TitleSides(NamedTuple):
     neighbour_weights: Floats
     genre_weights: Floats
     has_genre: NDArray[np.bool_]
+    themes: Integers
     main_genres: Integers
     languages: Integers
     kinds: Integers
@@ -87,6 +89,7 @@ _GENRE_SHARE_SHORT, _GENRE_SHARE_LONG = _AT[f"genre_share_{_SHORT}"], _AT[f"genr
 _LANGUAGE_SHARE, _KIND_SHARE = _AT["language_share"], _AT["kind_share"]
 _CREATOR_WATCHED = _AT["creator_watched"]
 _GENRE_AFFINITY, _ONBOARDING_MATCH = _AT["genre_affinity"], _AT["onboarding_match"]
+_INTEREST_LIFT = _AT["interest_lift"]
 _SIMILARITY = np.float32(1 / SIMILARITY_ONE)
 _PLACES_OF_A_CACHE_LINE = 32
 _ZERO, _MINUS_ONE = np.float32(0), np.float32(-1)
@@ -194,6 +197,8 @@ def _write(  # type: ignore[no-untyped-def]  # noqa: PLR0915
         row[_CREATOR_WATCHED] = np.float32(np.log1p(creators[creator])) if creator >= 0 else _ZERO
         row[_GENRE_AFFINITY] = _dot(tastes, 0, titles.genre_weights, title) / np.float32(max(completed, 1))
         row[_ONBOARDING_MATCH] = _dot(users.picked_genres, owner, titles.genre_weights, title)
+        theme = titles.themes[title]
+        row[_INTEREST_LIFT] = users.interest_lifts[owner, theme] if theme >= 0 else _ZERO
 
 
 @numba.njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from feature_defs.ranking import ITEM_CATEGORICALS, ITEM_DENSE
 from pipelines.catalogue import Catalogue
+from pipelines.models.interests import Interests
 from pipelines.models.ranker_codes import indexed_codes, number_codes
 from pipelines.models.ranker_counts import EPOCH, PLAY_COUNTS, drawn_share, numbers
 
@@ -54,13 +55,14 @@ class Titles:
     """What is known of I titles at the end of a day, aligned with the catalogue.
 
     `item_features`: rows of ITEM_FEATURES, null where there are none. `als_items`: float32 [I, K]. `text_items`:
-    float32 [I, D], of unit length, zeros where a title has no text.
+    float32 [I, D], of unit length, zeros where a title has no text. `interests`: in whose themes they fall.
     """
 
     catalogue: Catalogue
     item_features: pa.Table
     als_items: Floats
     text_items: Floats
+    interests: Interests
 
     @cached_property
     def dense(self) -> Floats:
@@ -99,6 +101,11 @@ class Titles:
     def has_text(self) -> NDArray[np.bool_]:
         """Which titles have a text vector: bool [I]."""
         return np.asarray(self.text_items.any(1))
+
+    @cached_property
+    def themes(self) -> Integers:
+        """The theme of each title: int64 [I], -1 where it has no text."""
+        return self.interests.themes_of(self.text_items)
 
     @cached_property
     def genre_weights(self) -> Floats:

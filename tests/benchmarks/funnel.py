@@ -113,6 +113,7 @@ def features_left_out(judge: Judge, model_set: ModelSet) -> dict[str, object]:
             "creator_watched",
         },
         "tiredness": {"genre_share_5", "genre_share_20"},
+        "interests": {"interest_lift"},
         "user": {feature.name for feature in USER_DENSE},
         "item": {feature.name for feature in ITEM_DENSE},
         "context": {feature.name for feature in CONTEXT_DENSE},

@@ -24,6 +24,7 @@ from pipelines.catalogue import Catalogue
 from pipelines.histories import Histories
 from pipelines.lists.candidates import Retrieval
 from pipelines.models.calibration import no_calibration
+from pipelines.models.interests import learn_interests
 from pipelines.models.item_item import content_neighbours
 from pipelines.models.nearest import build
 from pipelines.models.ranker import Ranker, RankerFacts, RankerNetwork
@@ -79,6 +80,7 @@ def seeded_night(users: int, titles: int, seed: int) -> SeededNight:
             als=SimpleNamespace(encode=lambda past: _encoded(past, catalogue, als, 30)),
             towers=SimpleNamespace(encode_users=lambda past, *_: _encoded(past, catalogue, towers, 8), temperature=0.1),
             cohorts=SimpleNamespace(vectors_of=lambda rows: np.tile(als[:1], (rows.num_rows, 1))),
+            interests=learn_interests(histories, catalogue, text, seed),
             ranker=seeded_ranker(seed),
         ),
     )

@@ -12,6 +12,7 @@ from pipelines.arrow_schemas import arrow_schema
 from pipelines.histories import Histories, Popularity
 from pipelines.lists.cohorts import cohort_vectors
 from pipelines.models.als import AlsModel
+from pipelines.models.interests import learn_interests
 from pipelines.models.item_item import item_item_neighbours
 from pipelines.models.model_set import ModelSet
 from pipelines.models.nearest import build
@@ -86,6 +87,7 @@ def model_set() -> ModelSet:
         index=build(vectors),
         neighbours=item_item_neighbours(histories, titles, 10),
         cohorts=cohort_vectors(als.encode(histories), people, np.diff(histories.offsets) >= 5),
+        interests=learn_interests(histories, titles, text(), 1),
         ranker=None,
         text_encoder="planted",
         learned_until=small.DAY,

@@ -64,5 +64,16 @@ def test_a_file_that_is_no_part_of_a_set_is_refused_before_anything_is_loaded() 
 def test_a_set_of_another_format_is_refused() -> None:
     files = small_models.model_set().to_files()
     described = json.loads(files["model_set.json"]) | {"format": 1}
-    with pytest.raises(DataError, match="format 1; this code reads 2"):
+    with pytest.raises(DataError, match="format 1; this code reads 3"):
+        ModelSet.from_files({**files, "model_set.json": json.dumps(described).encode()})
+
+
+def test_a_set_from_before_there_were_interests_is_read_without_any() -> None:
+    files = small_models.model_set().to_files()
+    described = json.loads(files["model_set.json"]) | {"format": 2}
+    before = {name: content for name, content in files.items() if name != "interests.safetensors"}
+    again = ModelSet.from_files({**before, "model_set.json": json.dumps(described).encode()})
+    assert (again.interests.themes_of(small_models.text()) == -1).all()
+    np.testing.assert_array_equal(again.item_vectors, small_models.model_set().item_vectors)
+    with pytest.raises(DataError, match=r"holds .*interests.safetensors"):
         ModelSet.from_files({**files, "model_set.json": json.dumps(described).encode()})

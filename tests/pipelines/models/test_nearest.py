@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import DataError
-from pipelines.models.nearest import NearestIndex, build
+from pipelines.models.nearest import NearestIndex, build, centres_of
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +103,23 @@ def test_bytes_that_are_no_index_are_refused() -> None:
 def test_an_empty_index_finds_nothing() -> None:
     scores, positions = build(np.zeros((0, 4), np.float32)).search(np.ones((3, 4), np.float32), 5)
     assert scores.shape == positions.shape == (3, 0)
+
+
+def test_middles_of_planted_groups_are_found() -> None:
+    generator = np.random.default_rng(8)
+    middles = np.eye(10, 24, dtype=np.float32)
+    vectors = middles[generator.permutation(np.repeat(np.arange(10), 40))]
+    vectors = vectors + 0.05 * generator.standard_normal(vectors.shape).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = centres_of(vectors, 10, 1) @ middles.T
+    assert sorted(near.argmax(1)) == list(range(10))
+    assert near.max(1).min() > 0.95
+
+
+def test_middles_are_the_same_with_any_number_of_threads_and_others_with_another_seed() -> None:
+    vectors = clustered(5, 3000, 48)
+    found = centres_of(vectors, 60, 1)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    faiss.omp_set_num_threads(2)
+    np.testing.assert_array_equal(centres_of(vectors, 60, 1), found)
+    assert not np.array_equal(centres_of(vectors, 60, 2), found)

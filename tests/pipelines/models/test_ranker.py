@@ -143,6 +143,35 @@ def test_a_description_that_does_not_fit_is_refused(changes: dict[str, object], 
         Ranker.from_files(files | {"ranker.json": json.dumps(described).encode()})
 
 
+def test_a_ranker_from_before_a_feature_was_declared_predicts_as_it_did() -> None:
+    files = ranker().to_files()
+    described, weights = json.loads(files["ranker.json"]), safetensors.torch.load(files["ranker.safetensors"])
+    # Two features, one of them the last, of which it knew nothing.
+    lacking = [3, len(DENSE_FEATURES) - 1]
+    kept = [at for at in range(len(DENSE_FEATURES)) if at not in lacking]
+    hidden = weights["heads.weight"].shape[1] - len(DENSE_FEATURES)
+    blind = {name: tensor.clone() for name, tensor in weights.items()}
+    blind["bottom.0.weight"][:, lacking] = 0
+    blind["heads.weight"][:, [hidden + at for at in lacking]] = 0
+    before = blind | {
+        "bottom.0.weight": blind["bottom.0.weight"][:, kept].contiguous(),
+        "heads.weight": blind["heads.weight"][:, [*range(hidden), *(hidden + at for at in kept)]].contiguous(),
+    }
+    names = {name: [described[name][at] for at in kept] for name in ("dense_features", "means", "scales")}
+    old = {"ranker.json": json.dumps(described | names).encode(), "ranker.safetensors": safetensors.torch.save(before)}
+    told = files | {"ranker.safetensors": safetensors.torch.save(blind)}
+    pairs = some_inputs(200)
+    np.testing.assert_array_equal(Ranker.from_files(old).predict(pairs), Ranker.from_files(told).predict(pairs))
+    for name, message in (("scales", "other dense_features"), ("means", "other dense_features")):
+        short = described | names | {name: names[name][1:]}
+        with pytest.raises(DataError, match=message):
+            Ranker.from_files(old | {"ranker.json": json.dumps(short).encode()})
+    with pytest.raises(DataError, match="other dense_features"):
+        Ranker.from_files(old | {"ranker.json": json.dumps(described | {"dense_features": ["mood"]}).encode()})
+    with pytest.raises(DataError, match="dimensions"):
+        Ranker.from_files(old | {"ranker.safetensors": told["ranker.safetensors"]})
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b"\xff"])
 def test_a_description_that_is_none_is_refused(text: bytes) -> None:
     with pytest.raises(DataError):

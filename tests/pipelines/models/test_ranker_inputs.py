@@ -19,6 +19,7 @@ from pipelines.catalogue import catalogue_from
 from pipelines.errors import DataError
 from pipelines.histories import Histories
 from pipelines.models import ranker_inputs
+from pipelines.models.interests import Interests, no_interests
 from pipelines.models.item_item import Neighbours
 from pipelines.models.ranker_codes import name_codes
 from pipelines.models.ranker_inputs import Context, Knowledge, RankerInputs, joined, pair_inputs, usual_context
@@ -47,6 +48,12 @@ PAST: list[list[tuple[int, float]]] = [[(40, 1.0), (99, 1.0), (10, 0.9), (50, 0.
 def table(declared: Any, rows: list[dict[str, Any]]) -> pa.Table:
     schema = arrow_schema(getattr(declared, "table", declared))
     return pa.table({name: pa.array([row.get(name) for row in rows], schema.field(name).type) for name in schema.names})
+
+
+def interests(text: np.ndarray) -> Interests:
+    """Two themes, about the first title and about the fourth, and an interest in each of them."""
+    shares = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    return Interests(text[[0, 3]], shares, np.array([0.5, 0.5], np.float32), np.array([0.5, 0.5], np.float32))
 
 
 def world() -> Knowledge:
@@ -86,6 +93,7 @@ def world() -> Knowledge:
         vectors(6, 64),
         text,
         Neighbours(np.full((6, 2), -1, np.int32), np.zeros((6, 2), np.float32)),
+        interests(text),
         0.1,
     )
 
@@ -185,6 +193,19 @@ def test_tastes_are_shares_of_what_was_watched() -> None:
         assert not column(found, name)[1].any()
 
 
+def test_a_theme_is_worth_what_those_of_a_users_interests_make_of_it() -> None:
+    knowledge = world()
+    found = column(everything(knowledge), "interest_lift")
+    themes = knowledge.interests.themes_of(knowledge.text_items)
+    assert (themes[0], themes[3], themes[5]) == (0, 1, -1)
+    # Of the first user's titles three have a text: one of each theme, and another; the third user's is an episode
+    # whose series began before it, and the second watched nothing.
+    watched = np.bincount(themes[[3, 0, 4]], minlength=2).astype(np.float32)
+    lifts = knowledge.interests.lifts(np.stack([watched, np.zeros(2, np.float32), np.zeros(2, np.float32)]))
+    np.testing.assert_allclose(found[:, :5], lifts[:, themes[:5]], rtol=1e-5)
+    assert not found[:, 5].any(), "a title without a text is of no theme"
+
+
 def test_only_the_last_plays_make_tired_of_a_genre() -> None:
     knowledge = world()
     # The comedy before five others.
@@ -281,6 +302,7 @@ def test_a_world_without_users_plays_or_texts_still_has_inputs() -> None:
         knowledge,
         histories=Histories(np.arange(1, 4), np.zeros(4, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)),
         text_items=np.zeros((6, 0), np.float32),
+        interests=no_interests(),
         user_features=table(USER_FEATURES, [{}, {}, {}]),
         item_features=table(ITEM_FEATURES, [{}] * 6),
     )
