@@ -62,7 +62,7 @@ _USERS, _TITLES, _DAYS, _SEED = 4000, 1600, 45, 1
 _TRUTH_DAYS = {"simulated": 1, "movielens": 7}
 # As good as 64 factors and 10 rounds on a catalogue of this size, by validation, for a fraction of the work.
 _FACTORS, _ITERATIONS = 32, 6
-_EPOCHS = {"simulated": 6, "movielens": 4}
+_EPOCHS = {"simulated": 5, "movielens": 4}
 _EXPLAINED = {
     "simulated": (
         "  A play of at least 80 % counts. The oracle knows what users like and what they are in the middle of; what\n"
