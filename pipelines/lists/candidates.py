@@ -132,14 +132,14 @@ class Retrieval:
         return {}
 
     def titles(self, item_features: pa.Table, interests: Interests) -> Titles:
-        """What the ranker reads of the titles alone, the same object each time that the same features are given.
+        """What the ranker reads of the titles alone, the same object each time that the same is given.
 
         Args:
             item_features: rows of ITEM_FEATURES, aligned with the catalogue.
             interests: of the model set that proposes.
         """
         kept = self._titles.get(id(item_features))
-        if kept is None or kept.item_features is not item_features:
+        if kept is None or kept.item_features is not item_features or kept.interests is not interests:
             kept = Titles(self.catalogue, item_features, self.als_items, self.text_items, interests)
             self._titles[id(item_features)] = kept
         return kept

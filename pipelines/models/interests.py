@@ -76,8 +76,6 @@ class Interests:
         Args:
             text_items: float32 [I, D], unit rows, zero where a title has no text.
         """
-        if not len(self.centres):
-            return np.full(len(text_items), -1, np.int64)
         return _nearest(text_items, self.centres)
 
     def lifts(self, watched: Floats) -> Floats:
@@ -88,11 +86,12 @@ class Interests:
         """
         mixtures = np.tile(self.commonness, (len(watched), 1))
         prior = np.float32(_PRIOR_OF_PEOPLE) * self.commonness
-        for _ in range(_FOLDING_ROUNDS):
-            mixtures *= (watched / (mixtures @ self.shares)) @ self.shares.T
-            mixtures += prior
-            mixtures /= mixtures.sum(1, keepdims=True)
-        found: Floats = np.log(mixtures @ self.shares / self.usual)
+        with one_blas_thread():
+            for _ in range(_FOLDING_ROUNDS):
+                mixtures *= (watched / (mixtures @ self.shares)) @ self.shares.T
+                mixtures += prior
+                mixtures /= mixtures.sum(1, keepdims=True)
+            found: Floats = np.log(mixtures @ self.shares / self.usual)
         return found
 
     def to_files(self) -> dict[str, bytes]:
@@ -184,7 +183,7 @@ def no_interests() -> Interests:
 def _nearest(text_items: Floats, centres: Floats) -> Integers:
     themes = np.full(len(text_items), -1, np.int64)
     has_text = text_items.any(1)
-    if has_text.any():
+    if len(centres) and has_text.any():
         themes[has_text] = (text_items[has_text] @ centres.T).argmax(1)
     return themes
 

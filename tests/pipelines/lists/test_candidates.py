@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from catalogue_columns import DAY, catalogue_columns
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from pipelines.errors import DataError, UsageError
 from pipelines.histories import Histories
 from pipelines.lists.candidate_configuration import CandidateConfiguration, Quotas
 from pipelines.lists.candidates import Candidates, Retrieval, candidates
+from pipelines.models.interests import no_interests
 from pipelines.models.item_item import item_item_neighbours
 from pipelines.models.nearest import build
 
@@ -311,3 +313,10 @@ def test_what_does_not_fit_is_refused() -> None:
         replace(retrieval, tower_items=retrieval.tower_items[::-1].copy())
     with pytest.raises(DataError, match="40 titles, and there are plays of 39"):
         replace(retrieval, popularity=retrieval.popularity[1:])
+
+
+def test_what_is_kept_of_titles_belongs_to_the_interests_that_are_asked_for() -> None:
+    kept, rows = world(1, 4, 30)[0], pa.table({"item_id": np.arange(30)})
+    one, other = no_interests(), no_interests()
+    assert kept.titles(rows, one) is kept.titles(rows, one)
+    assert kept.titles(rows, other).interests is other
