@@ -7,9 +7,12 @@ multinomials: Nigam et al., "Text Classification from Labeled and Unlabeled Docu
 taken for a mixture of them (folding in: Hofmann, "Latent Semantic Models for Collaborative Filtering", 2004), since one
 watches other things on a Sunday morning than at night.
 
+What there is to be watched differs by language, and nearly everybody keeps to one. So a class says by how much its
+people prefer a theme to others, of what a language has: otherwise classes would tell languages apart, and not people.
+
 Of a series one title speaks, its first: that the others follow says nothing of what they are about.
 
-Shapes: U users, I titles, D width of a text vector, C themes, K interests.
+Shapes: U users, I titles, D width of a text vector, C themes, K interests, L languages.
 """
 
 from collections.abc import Mapping
@@ -39,8 +42,9 @@ _ROUNDS = 100
 # Begins with what histories say weighed little, so that classes are not fixed before they mean something (deterministic
 # annealing: Ueda, Nakano, 1998).
 _FIRST_WEIGHT, _FULL_WEIGHT_FROM = 0.2, 0.4
-# Plays by which a class is drawn to what everybody watches of a theme, and a person to how common each interest is.
-_PRIOR_OF_THEMES, _PRIOR_OF_PEOPLE = 3.0, 0.5
+# Plays by which a class is drawn to what everybody watches of a theme, a person to how common each interest is, and a
+# language to what is watched in all of them.
+_PRIOR_OF_THEMES, _PRIOR_OF_PEOPLE, _PRIOR_OF_LANGUAGES = 3.0, 0.5, 5.0
 _FOLDING_ROUNDS = 20
 
 
@@ -82,7 +86,8 @@ class Interests:
         """How much more of each theme a person watches than everybody does, as a logarithm: float32 [U, C].
 
         Args:
-            watched: float32 [U, C], as made by `watched_themes`; who watched nothing likes what everybody likes.
+            watched: float32 [U, C], as `watched_groups` of themes makes it; who watched nothing likes what everybody
+                likes.
         """
         mixtures = np.tile(self.commonness, (len(watched), 1))
         prior = np.float32(_PRIOR_OF_PEOPLE) * self.commonness
@@ -117,25 +122,25 @@ class Interests:
         return {name: getattr(self, name) for name in ("centres", "shares", "commonness", "usual")}
 
 
-def watched_themes(
-    owners: Integers, positions: Integers, users: int, themes: Integers, theme_count: int, previous_episodes: Integers
+def watched_groups(
+    owners: Integers, positions: Integers, users: int, groups: Integers, group_count: int, previous_episodes: Integers
 ) -> Floats:
-    """How many titles of each theme users watched, of a series its first alone: float32 [U, C].
+    """How many titles of each group users watched, of a series its first alone: float32 [U, group_count].
 
     Args:
         owners: of plays, rows of users.
         positions: of the titles played in the catalogue, -1 for titles that are not there.
         users: U.
-        themes: of the titles of the catalogue, -1 for none: int64 [I].
-        theme_count: C.
+        groups: to which each title of the catalogue belongs, such as its theme, -1 for none: int64 [I].
+        group_count: how many groups there are.
         previous_episodes: of the catalogue: int64 [I].
     """
     known = positions >= 0
     owners, positions = owners[known], positions[known]
-    speaks = (themes[positions] >= 0) & (previous_episodes[positions] < 0)
-    cells = owners[speaks] * theme_count + themes[positions[speaks]]
-    counts = np.bincount(cells, minlength=users * theme_count).astype(np.float32)
-    return counts.reshape(users, theme_count)
+    speaks = (groups[positions] >= 0) & (previous_episodes[positions] < 0)
+    cells = owners[speaks] * group_count + groups[positions[speaks]]
+    counts = np.bincount(cells, minlength=users * group_count).astype(np.float32)
+    return counts.reshape(users, group_count)
 
 
 def learn_interests(histories: Histories, catalogue: Catalogue, text_items: Floats, seed: int) -> Interests:
@@ -159,19 +164,25 @@ def learn_interests(histories: Histories, catalogue: Catalogue, text_items: Floa
     generator = np.random.default_rng(seed)
     if len(histories.user_ids) > _HISTORIES:
         histories = histories.of(np.sort(generator.choice(histories.user_ids, _HISTORIES, replace=False)))
-    watched = watched_themes(
-        histories.owners(),
-        catalogue.positions(histories.item_ids),
-        len(histories.user_ids),
-        themes,
-        theme_count,
-        catalogue.previous_episodes,
-    )
-    plays = watched[watched.any(1)].astype(np.float64)
-    if not len(plays):
+    owners, positions = histories.owners(), catalogue.positions(histories.item_ids)
+    users, previous = len(histories.user_ids), catalogue.previous_episodes
+    watched = watched_groups(owners, positions, users, themes, theme_count, previous)
+    # Titles of no known language are taken for one more.
+    languages = np.where(themes >= 0, catalogue.languages % (len(catalogue.language_names) + 1), -1)
+    language_count = len(catalogue.language_names) + 1
+    in_language = watched_groups(owners, positions, users, languages, language_count, previous)
+    cells = np.where(themes >= 0, languages * theme_count + themes, -1)
+    there = watched_groups(np.zeros_like(owners), positions, 1, cells, language_count * theme_count, previous)
+    speaking = watched.any(1)
+    if not speaking.any():
         return no_interests()
     with one_blas_thread():
-        shares, commonness, usual = _mixture(plays, generator)
+        shares, commonness, usual = _mixture(
+            watched[speaking].astype(np.float64),
+            in_language[speaking].astype(np.float64),
+            there.reshape(language_count, theme_count).astype(np.float64),
+            generator,
+        )
     return Interests(centres, shares.astype(np.float32), commonness.astype(np.float32), usual.astype(np.float32))
 
 
@@ -189,23 +200,34 @@ def _nearest(text_items: Floats, centres: Floats) -> Integers:
 
 
 def _mixture(
-    watched: NDArray[np.float64], generator: np.random.Generator
+    watched: NDArray[np.float64],
+    in_language: NDArray[np.float64],
+    there: NDArray[np.float64],
+    generator: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of themes by class [K, C], how common classes are [K], and shares of themes over all [C]."""
-    usual = watched.sum(0) + 0.5
+    """Shares of themes by class [K, C], how common classes are [K], and shares of themes over all [C].
+
+    Args:
+        watched: plays of each theme [U, C].
+        in_language: plays in each language [U, L].
+        there: plays of each theme in each language, of everybody [L, C].
+        generator: of the first classes.
+    """
+    usual = there.sum(0) + 0.5
     usual /= usual.sum()
-    lengths = watched.sum(1)
+    offered = there + _PRIOR_OF_LANGUAGES * usual
+    offered /= offered.sum(1, keepdims=True)
     liking = generator.normal(0, 0.5, (_INTERESTS, len(usual)))
     commonness = np.full(_INTERESTS, 1 / _INTERESTS)
     for number in range(_ROUNDS):
         weight = min(1.0, _FIRST_WEIGHT + (1 - _FIRST_WEIGHT) * number / (_FULL_WEIGHT_FROM * _ROUNDS))
-        norms = np.exp(liking) @ usual
-        likely = (watched @ liking.T - lengths[:, None] * np.log(norms)) * weight + np.log(commonness)
+        norms = np.exp(liking) @ offered.T
+        likely = (watched @ liking.T - in_language @ np.log(norms).T) * weight + np.log(commonness)
         members = np.exp(likely - likely.max(1, keepdims=True))
         members /= members.sum(1, keepdims=True)
         commonness = members.sum(0) + 1e-3 * len(members)
         commonness /= commonness.sum()
-        expected = ((members.T @ lengths) / norms)[:, None] * usual
+        expected = ((members.T @ in_language) / norms) @ offered
         liking = np.log((members.T @ watched + _PRIOR_OF_THEMES) / (expected + _PRIOR_OF_THEMES))
     shares = np.exp(liking) * usual
     return shares / shares.sum(1, keepdims=True), commonness, usual

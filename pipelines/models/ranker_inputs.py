@@ -31,7 +31,7 @@ from feature_defs.recommendations import HISTORY_LENGTH
 from pipelines.catalogue import Catalogue
 from pipelines.errors import DataError
 from pipelines.histories import Histories
-from pipelines.models.interests import Interests, watched_themes
+from pipelines.models.interests import Interests, watched_groups
 from pipelines.models.item_item import Neighbours
 from pipelines.models.ranker_codes import crossed_codes, device_codes, name_codes
 from pipelines.models.ranker_counts import EPOCH, PLAY_COUNTS, days, drawn_share, numbers
@@ -216,7 +216,7 @@ class Knowledge:
     def interest_lifts(self) -> Floats:
         """How much more of each theme each user watches than everybody, as a logarithm: float32 [U, themes]."""
         pasts = self.pasts
-        watched = watched_themes(
+        watched = watched_groups(
             self.histories.owners(),
             pasts.titles,
             self.users.num_rows,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import DataError
 from pipelines.models import interests
-from pipelines.models.interests import Interests, learn_interests, no_interests, watched_themes
+from pipelines.models.interests import Interests, learn_interests, no_interests, watched_groups
 
 THEMES, TITLES_A_THEME = 6, 14
 ITEMS = THEMES * TITLES_A_THEME
@@ -68,6 +68,34 @@ def test_who_watches_both_kinds_of_theme_is_taken_for_both():
     assert first[[4, 5]].max() < -0.5
 
 
+def test_a_kind_of_people_is_one_kind_in_every_language(monkeypatch):
+    """English has no titles of themes 2 and 5, French none of 0 and 3: only the language can tell whose they are."""
+    monkeypatch.setattr(interests, "_INTERESTS", 2)
+    generator = np.random.default_rng(4)
+    languages = np.where(np.arange(ITEMS) // THEMES % 2, "en", "fr")
+    languages[np.isin(THEME_OF, (2, 5))] = "fr"
+    languages[np.isin(THEME_OF, (0, 3))] = "en"
+    rows = []
+    for user in range(400):
+        there = languages == ("en", "fr")[user // 2 % 2]
+        theirs = np.flatnonzero(there & np.isin(THEME_OF, KINDS[user % 2]))
+        picked = np.concatenate(
+            [generator.choice(theirs, 6, replace=False), generator.choice(np.flatnonzero(there), 4)]
+        )
+        rows.append([int(title) + 1 for title in dict.fromkeys(picked.tolist())])
+    titles = small.catalogue(ITEMS, language=languages.tolist())
+    model = learn_interests(small.histories(*rows), titles, text(), 1)
+    found = lifts(model, [0, 6, 12, 18], [2, 8, 14, 20])
+    assert found[0, [1, 2]].min() > 0.2 > -0.5 > found[0, [3, 4, 5]].max()
+    assert found[1, [0, 1]].min() > 0.2 > -0.5 > found[1, [3, 4, 5]].max()
+
+
+def test_titles_of_no_known_language_speak_too():
+    titles = small.catalogue(ITEMS, language=[None] * ITEMS)
+    found = lifts(learn_interests(past(), titles, text(), 1), [0, 6, 12], [3, 9, 15])
+    assert found[0, [1, 2]].min() > 0.2 > -0.5 > found[0, [3, 4, 5]].max()
+
+
 def test_who_watched_nothing_likes_what_everybody_likes():
     np.testing.assert_allclose(lifts(learned(), []), 0, atol=0.1)
 
@@ -81,7 +109,7 @@ def test_a_title_that_came_later_is_of_the_theme_that_its_text_says():
 def test_of_a_series_its_first_title_alone_speaks():
     titles = small.catalogue(4, series_id=[9, 9, 9, None], season=[1, 1, 1, None], episode=[1, 2, 3, None])
     owners, positions = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 1, 3, -1])
-    counts = watched_themes(owners, positions, 3, np.array([0, 0, 0, 1]), 2, titles.previous_episodes)
+    counts = watched_groups(owners, positions, 3, np.array([0, 0, 0, 1]), 2, titles.previous_episodes)
     np.testing.assert_array_equal(counts, [[1, 0], [0, 1], [0, 0]])
 
 
