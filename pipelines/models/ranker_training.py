@@ -278,7 +278,8 @@ def _learn(
         lr=configuration.learning_rate,
         foreach=True,
     )
-    steps = configuration.epochs * math.ceil(len(learning) / configuration.batch_size)
+    step_rows = configuration.rows_a_step(len(learning))
+    steps = configuration.epochs * math.ceil(len(learning) / step_rows)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.1 + 0.45 * (1 + math.cos(math.pi * min(step / steps, 1)))
     )
@@ -290,8 +291,8 @@ def _learn(
     for _ in range(configuration.epochs):
         network.train()
         order = generator.permutation(learning)
-        for start in range(0, len(order), configuration.batch_size):
-            rows = order[start : start + configuration.batch_size]
+        for start in range(0, len(order), step_rows):
+            rows = order[start : start + step_rows]
             dense, codes, slots = tensors(inputs.rows(rows), configuration.slot_count, device)
             is_hidden = generator.random(codes.shape, np.float32) < configuration.code_dropout
             codes = codes.masked_fill(torch.from_numpy(is_hidden).to(device) | is_rare[codes + starts], 0)

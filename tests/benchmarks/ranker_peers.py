@@ -18,7 +18,6 @@ from feature_defs.ranking import CATEGORICALS, DENSE_FEATURES, HEADS
 from pipelines.models.ranker_configuration import RankerConfiguration
 from pipelines.models.ranker_inputs import RankerInputs
 
-BATCH = RankerConfiguration().batch_size
 STEP = RankerConfiguration().learning_rate
 # Codes of a column that trees tell apart: what scikit-learn has room for.
 TREE_CODES = 254
@@ -89,8 +88,9 @@ class Network:
         for _ in range(passes):
             self.model.train()
             order = generator.permutation(learning)
-            for start in range(0, len(order), BATCH):
-                rows = order[start : start + BATCH]
+            step_rows = RankerConfiguration().rows_a_step(len(order))
+            for start in range(0, len(order), step_rows):
+                rows = order[start : start + step_rows]
                 loss = loss_of(self.logits(inputs.rows(rows)), torch.from_numpy(labels[rows]))
                 optimiser.zero_grad()
                 loss.backward()
