@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-# Steps of a pass, and the fewest rows of a step. The ranker learns by steps: on a week of a small service those of 2,048
-# rows were too few, and on a large one as many as there are do.
+# Steps of a pass, and the fewest rows of a step: in steps of 2,048 rows a week of a small service had too few to learn
+# by, and a large one has enough.
 _STEPS, _FEWEST_ROWS = 700, 256
 
 
