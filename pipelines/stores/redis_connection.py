@@ -17,8 +17,8 @@ from pipelines.errors import UnavailableError
 from pipelines.stores.unheard import take_notice
 
 _MOST_WAITING = 10_000
+# After which a connection counts as silent, and one that is being opened as failed; longer where a deadline is.
 _SILENT_SECONDS = 1.0
-_CONNECT_SECONDS = 1.0
 _Argument = str | bytes | int
 
 
@@ -37,6 +37,7 @@ class RedisConnection:
     ) -> None:
         """Nothing is opened before the first command; `deadline_seconds`: of what is asked with `ask`."""
         self._deadline_seconds = deadline_seconds
+        self._connect_seconds = max(_SILENT_SECONDS, deadline_seconds)
         self._host, self._port, self._database = host, port, database
         self._credentials = [part for part in (user, password) if part]
         self._line: _Line | None = None
@@ -90,7 +91,7 @@ class RedisConnection:
             self._line.hang_up()
             self._line = None
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(self._connect_seconds):
                 _, line = await asyncio.get_running_loop().create_connection(
                     lambda: _Line(place, self._deadline_seconds), self._host, self._port
                 )
@@ -116,6 +117,7 @@ class _Line(asyncio.Protocol):
     def __init__(self, place: str, deadline_seconds: float) -> None:
         self._place = place
         self._deadline_seconds = deadline_seconds
+        self._silent_seconds = max(_SILENT_SECONDS, deadline_seconds)
         # What is urgent, by when: in the order in which it was asked, answered or not.
         self._due: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -157,7 +159,7 @@ class _Line(asyncio.Protocol):
         """Whether it is open, and not silent for too long while somebody waits."""
         if self._transport is None or self._transport.is_closing():
             return False
-        return not self._waiting or self._loop.time() - self._silent_since < _SILENT_SECONDS
+        return not self._waiting or self._loop.time() - self._silent_since < self._silent_seconds
 
     def hang_up(self) -> None:
         """End the connection now; whoever waits is told."""

@@ -85,6 +85,23 @@ def test_a_server_that_hangs_is_asked_over_one_connection_and_again_when_it_is_b
         asyncio.run(ask(proxy))
 
 
+def test_who_may_wait_longer_than_a_second_is_not_hung_up_on_for_a_silence_of_one(redis_server, redis_database):
+    async def ask(proxy):
+        async with connected(redis_server, redis_database, port=proxy.port, deadline_seconds=8.0) as connection:
+            await connection.ask("SET", "a", "1")
+            proxy.is_hanging = True
+            waiting = asyncio.create_task(connection.ask("GET", "a"))
+            await asyncio.sleep(1.5)
+            # Who asks in mid-silence would close the connection if that counted as dead.
+            also = asyncio.create_task(connection.ask("GET", "a"))
+            await asyncio.sleep(0.1)
+            proxy.is_hanging = False
+            assert await asyncio.gather(waiting, also) == [b"1", b"1"]
+
+    with TcpProxy(redis_server.host, redis_server.port) as proxy:
+        asyncio.run(ask(proxy))
+
+
 def test_whoever_speaks_something_else_is_no_redis():
     async def chatter(_, writer):
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
