@@ -167,9 +167,9 @@ def learn_interests(histories: Histories, catalogue: Catalogue, text_items: Floa
     owners, positions = histories.owners(), catalogue.positions(histories.item_ids)
     users, previous = len(histories.user_ids), catalogue.previous_episodes
     watched = watched_groups(owners, positions, users, themes, theme_count, previous)
-    # Titles of no known language are taken for one more.
-    languages = np.where(themes >= 0, catalogue.languages % (len(catalogue.language_names) + 1), -1)
+    # Titles of no known language, -1, are taken for one more: the last.
     language_count = len(catalogue.language_names) + 1
+    languages = np.where(themes >= 0, catalogue.languages % language_count, -1)
     in_language = watched_groups(owners, positions, users, languages, language_count, previous)
     cells = np.where(themes >= 0, languages * theme_count + themes, -1)
     there = watched_groups(np.zeros_like(owners), positions, 1, cells, language_count * theme_count, previous)

@@ -37,7 +37,7 @@ class RedisConnection:
     ) -> None:
         """Nothing is opened before the first command; `deadline_seconds`: of what is asked with `ask`."""
         self._deadline_seconds = deadline_seconds
-        self._connect_seconds = max(_SILENT_SECONDS, deadline_seconds)
+        self._silent_seconds = max(_SILENT_SECONDS, deadline_seconds)
         self._host, self._port, self._database = host, port, database
         self._credentials = [part for part in (user, password) if part]
         self._line: _Line | None = None
@@ -91,9 +91,9 @@ class RedisConnection:
             self._line.hang_up()
             self._line = None
         try:
-            async with asyncio.timeout(self._connect_seconds):
+            async with asyncio.timeout(self._silent_seconds):
                 _, line = await asyncio.get_running_loop().create_connection(
-                    lambda: _Line(place, self._deadline_seconds), self._host, self._port
+                    lambda: _Line(place, self._deadline_seconds, self._silent_seconds), self._host, self._port
                 )
                 try:
                     if self._credentials:
@@ -114,10 +114,10 @@ class RedisConnection:
 class _Line(asyncio.Protocol):
     """An open connection, and who waits for its replies."""
 
-    def __init__(self, place: str, deadline_seconds: float) -> None:
+    def __init__(self, place: str, deadline_seconds: float, silent_seconds: float) -> None:
         self._place = place
         self._deadline_seconds = deadline_seconds
-        self._silent_seconds = max(_SILENT_SECONDS, deadline_seconds)
+        self._silent_seconds = silent_seconds
         # What is urgent, by when: in the order in which it was asked, answered or not.
         self._due: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None

@@ -84,11 +84,11 @@ class Network:
         self.means, self.scales = dense.mean(0), np.where(deviations > 1e-6, deviations, 1)
         optimiser = torch.optim.Adam(self.model.parameters(), lr=STEP)
         generator = np.random.default_rng(self.seed)
+        step_rows = RankerConfiguration().rows_a_step(len(learning))
         best = math.inf
         for _ in range(passes):
             self.model.train()
             order = generator.permutation(learning)
-            step_rows = RankerConfiguration().rows_a_step(len(order))
             for start in range(0, len(order), step_rows):
                 rows = order[start : start + step_rows]
                 loss = loss_of(self.logits(inputs.rows(rows)), torch.from_numpy(labels[rows]))
