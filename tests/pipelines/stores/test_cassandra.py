@@ -470,10 +470,12 @@ with CassandraStore(Places(**{dataclasses.asdict(places)!r})) as store:
     store.put_many({TODAY!r}, attempt, lists())
 assert len(seen) == 40
 print(*(int(statistics.median(turns)) for turns in (seen[10:20], seen[30:])))
+print(max(seen[15:]) - seen[14])
 """
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=300)
-    early, late = map(int, done.stdout.split())
+    early, late, most_grown = map(int, done.stdout.split())
     assert late - early < 2_000_000  # of 38 MB written between
+    assert most_grown < 8_000_000  # of 50 MB
 
 
 def at_once(*works):
