@@ -10,8 +10,9 @@ model set; there it is judged with the rest of the set and promoted or refused: 
 complete, or `day` from the form. The day must have been extracted and its features built, which `recommend_daily` does
 at 02:00.
 
-**What it reads.** `truth_days` days of labels (7), so at least as many days and one more must be in the lake. A data
-set without impressions has nothing to learn the heads of skips, shares, follows and reports from: these heads are
+**What it reads.** `truth_days` days of labels (7), so at least as many days and one more must be in the lake. A service
+of some thousand users shows too little in a week: 14 or 21 days make its lists better, and take that much longer. A
+data set without impressions has nothing to learn the heads of skips, shares, follows and reports from: these heads are
 masked, and count for nothing.
 
 **When a task fails.** As for `recommend_daily`: the log's line that begins with `marquee:` says in one sentence what is

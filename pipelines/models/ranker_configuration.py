@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-# Steps of a pass, and the fewest rows of a step: in steps of 2,048 rows a week of a small service had too few to learn
-# by, and a large one has enough.
-_STEPS, _FEWEST_ROWS = 700, 256
+# Steps of a pass, and the fewest rows of a step: in steps of 2,048 rows a small service had too few to learn by, and a
+# large one has enough.
+_STEPS, _FEWEST_ROWS = 1400, 256
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RankerConfiguration:
     top_units: tuple[int, int] = (128, 64)
     # Slots with a bias of their own; later ones share the last.
     slot_count: int = 32
-    # Rows a step, at most: fewer where a pass would have less than some hundred steps.
+    # Rows a step, at most: fewer where a pass would have less than 1,400 steps.
     batch_size: int = 2048
     # Passes over the rows, at most: a third makes codes fit the week and lists worse.
     epochs: int = 2

@@ -4,7 +4,7 @@
     make bench-funnel-demo       what `make demo` left: its world, its models, its last night
 
 A week and a night are run through the jobs, as a person would; protocol A then on the night's day (one day of truth),
-and on the week that the ranker learned from for what needs more truth and no ranker (new titles, short histories).
+and on the days that the ranker learned from for what needs more truth and no ranker (new titles, short histories).
 The last line is one JSON object.
 """
 
@@ -21,7 +21,6 @@ import numpy as np
 from machine import machine, versions
 from simulated_service import (
     FUNNEL,
-    LABEL_DAYS,
     Judge,
     Night,
     beside,
@@ -216,11 +215,11 @@ def main() -> None:
         result["without_source"] = sources_left_out(last, model_set)
         result["without_features"] = features_left_out(last, model_set)
         weekly = set_of(night, week, "weekly")
-        before = Judge(night, week, LABEL_DAYS)
+        before = Judge(night, week, (week - weekly.learned_until).days)
         result["titles_without_history"] = titles_without_history(before, weekly)
         result["short_histories"] = {
             "night": short_histories(last, model_set),
-            "week_without_ranker": short_histories(before, weekly),
+            "label_days_without_ranker": short_histories(before, weekly),
         }
     finally:
         if arguments.home is None:

@@ -3,11 +3,11 @@
     make bench-ranker                                     3,000 users, 1,200 titles, 30 days, made by the jobs
     python tests/benchmarks/ranker.py --home work/demo --users 4000 --titles 1600 --days 45 --week 2026-06-27
 
-A weekly run of a simulated service assembles its models; of the seven days that they have not learned from, the ranker
-and its peers (`ranker_peers.py`: a plain DLRM of the same size, a logistic regression, boosted trees) learn from the
-first six, with the same inputs, and are judged on the last: each head by the area under its ROC curve and by its log
-loss over the examples of the day, and the order that the policy's weights make of the same candidates by ndcg_at_20, of
-users who went on to watch something new to them. The policy was not tuned for any of them.
+A weekly run of a simulated service assembles its models; of the days that they have not learned from (14), the ranker
+and its peers (`ranker_peers.py`: a plain DLRM of the same size, a logistic regression, boosted trees) learn from all
+but the last, with the same inputs, and are judged on the last: each head by the area under its ROC curve and by its
+log loss over the examples of the day, and the order that the policy's weights make of the same candidates by
+ndcg_at_20, of users who went on to watch something new to them. The policy was not tuned for any of them.
 
 Rows a second are medians of turns. Of learning: one pass with all that belongs to it (statistics, a held-out loss,
 ours also its calibration), all threads. Of scoring: from what is known of users and titles to scores of candidates, one
@@ -31,7 +31,7 @@ import numpy as np
 from machine import machine, matmul_rate, versions
 from numpy.typing import NDArray
 from ranker_peers import Trees, logistic_regression, plain_dlrm
-from simulated_service import FUNNEL, LABEL_DAYS, Judge, Night, beside, figure, run_jobs, set_of, weekly_jobs
+from simulated_service import FUNNEL, Judge, Night, beside, figure, run_jobs, set_of, weekly_jobs
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
@@ -189,7 +189,7 @@ def labelled_rows(night: Night, model_set: ModelSet, week: date) -> Rows:
     """The examples of the days that a weekly run holds out."""
     lake = night.lake
     known = read_known(lake, week)
-    days = [week - timedelta(days=number) for number in reversed(range(LABEL_DAYS))]
+    days = [week - timedelta(days=number) for number in reversed(range((week - model_set.learned_until).days))]
     found = {day: labelled_day(known, model_set, day, FUNNEL, CONFIGURATION.seed) for day in days}
     there = {day: rows for day, rows in found.items() if rows is not None}
     return Rows(

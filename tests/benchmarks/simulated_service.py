@@ -28,7 +28,7 @@ from pipelines.simulation.configuration import WorldConfiguration
 
 RESAMPLES = 2000
 # Days that a weekly run holds out, for the ranker to learn from.
-LABEL_DAYS = 7
+LABEL_DAYS = 14
 FUNNEL = FunnelConfiguration()
 
 Job = tuple[object, ...]
