@@ -77,8 +77,11 @@ class RankerNetwork(nn.Module):
 
     def forward(self, dense: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Logits [N, H] without the slot's part, from standardised dense features [N, F] and codes [N, C]."""
+        return self.of_vectors(dense, self.embedding(codes + self.starts))
+
+    def of_vectors(self, dense: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+        """The same from the vectors of the codes [N, C, W]."""
         bottom = self.bottom(dense)
-        embedded = self.embedding(codes + self.starts)
         vectors = torch.cat([bottom.to(embedded.dtype)[:, None], embedded], dim=1)
         dots = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1).index_select(1, self.pairs)
         top = self.top(torch.cat([bottom, dots.to(bottom.dtype)], dim=1))

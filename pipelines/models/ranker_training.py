@@ -265,10 +265,16 @@ def _learn(
     means, scales = (torch.from_numpy(values).to(device) for values in (ranker.facts.means, ranker.facts.scales))
     weights = torch.from_numpy(loss_weights).to(device)
     layers = [p for name, p in network.named_parameters() if not name.startswith(("embedding", "slot_bias"))]
+    # Most codes are rare or stand for nothing. Their vectors get no gradient, and going over them took half of a step.
+    kept = np.union1d(starts.cpu().numpy(), np.flatnonzero(~is_rare.cpu().numpy()))
+    learned = torch.from_numpy(kept).to(device)
+    place_of = torch.zeros(len(is_rare), dtype=torch.long, device=device)
+    place_of[learned] = torch.arange(len(learned), device=device)
+    vectors = torch.nn.Parameter(network.embedding.weight.detach()[learned])
     optimizer = torch.optim.AdamW(
         [
             {"params": layers, "weight_decay": configuration.weight_decay},
-            {"params": [network.embedding.weight], "weight_decay": 0.0},
+            {"params": [vectors], "weight_decay": 0.0},
             {
                 "params": [network.slot_bias.weight],
                 "weight_decay": 0.0,
@@ -298,13 +304,16 @@ def _learn(
             codes = codes.masked_fill(torch.from_numpy(is_hidden).to(device) | is_rare[codes + starts], 0)
             target = torch.from_numpy(np.asarray(labels[rows], np.float32)).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
-                logits = network(standardised(dense, means, scales), codes)
+                embedded = torch.nn.functional.embedding(place_of[codes + starts], vectors)
+                logits = network.of_vectors(standardised(dense, means, scales), embedded)
             loss = masked_loss(logits + network.slot_bias(slots), target, weights)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         network.eval()
+        with torch.no_grad():
+            network.embedding.weight[learned] = vectors
         _hide_rare(network, is_rare, starts, code_counts)
         losses.append(_held_out_loss(ranker, inputs, labels, held_out_rows, weights, is_bf16))
         if losses[-1] < best or not len(held_out_rows):
