@@ -260,16 +260,13 @@ def _learn(
     """Fit the network in place, leave it as it was best, and return the held-out loss after each pass."""
     network, device, configuration = ranker.network, ranker.device, ranker.facts.configuration
     is_bf16 = device.type == "cuda" if is_bf16 is None else is_bf16
-    is_rare = torch.from_numpy(np.concatenate(code_counts) < configuration.least_code_count).to(device)
-    starts = torch.from_numpy(np.concatenate([[0], np.cumsum([len(count) for count in code_counts])[:-1]])).to(device)
+    learned, place_of = (
+        torch.from_numpy(found).to(device) for found in _learned_codes(code_counts, configuration.least_code_count)
+    )
     means, scales = (torch.from_numpy(values).to(device) for values in (ranker.facts.means, ranker.facts.scales))
     weights = torch.from_numpy(loss_weights).to(device)
     layers = [p for name, p in network.named_parameters() if not name.startswith(("embedding", "slot_bias"))]
-    # Most codes are rare or stand for nothing. Their vectors get no gradient, and going over them took half of a step.
-    kept = np.union1d(starts.cpu().numpy(), np.flatnonzero(~is_rare.cpu().numpy()))
-    learned = torch.from_numpy(kept).to(device)
-    place_of = torch.zeros(len(is_rare), dtype=torch.long, device=device)
-    place_of[learned] = torch.arange(len(learned), device=device)
+    # Most codes are rare or stand for nothing: an optimizer that goes over all of them takes half of a step for it.
     vectors = torch.nn.Parameter(network.embedding.weight.detach()[learned])
     optimizer = torch.optim.AdamW(
         [
@@ -301,10 +298,10 @@ def _learn(
             rows = order[start : start + step_rows]
             dense, codes, slots = tensors(inputs.rows(rows), configuration.slot_count, device)
             is_hidden = generator.random(codes.shape, np.float32) < configuration.code_dropout
-            codes = codes.masked_fill(torch.from_numpy(is_hidden).to(device) | is_rare[codes + starts], 0)
+            codes = codes.masked_fill(torch.from_numpy(is_hidden).to(device), 0)
             target = torch.from_numpy(np.asarray(labels[rows], np.float32)).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
-                embedded = torch.nn.functional.embedding(place_of[codes + starts], vectors)
+                embedded = torch.nn.functional.embedding(place_of[codes + network.starts], vectors)
                 logits = network.of_vectors(standardised(dense, means, scales), embedded)
             loss = masked_loss(logits + network.slot_bias(slots), target, weights)
             optimizer.zero_grad(set_to_none=True)
@@ -313,8 +310,7 @@ def _learn(
             schedule.step()
         network.eval()
         with torch.no_grad():
-            network.embedding.weight[learned] = vectors
-        _hide_rare(network, is_rare, starts, code_counts)
+            network.embedding.weight.copy_(vectors[place_of])
         losses.append(_held_out_loss(ranker, inputs, labels, held_out_rows, weights, is_bf16))
         if losses[-1] < best or not len(held_out_rows):
             best, best_state, since_best = losses[-1], copy.deepcopy(network.state_dict()), 0
@@ -342,15 +338,16 @@ def masked_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tenso
     return (cells.sum(0) / len(labels) * weights).sum()
 
 
-@torch.no_grad()
-def _hide_rare(
-    network: RankerNetwork, is_rare: torch.Tensor, starts: torch.Tensor, code_counts: list[NDArray[np.int64]]
-) -> None:
-    """Give codes that were seldom seen the vector of the unknown of their categorical."""
-    sizes = torch.tensor([len(count) for count in code_counts], device=starts.device)
-    unknown = torch.repeat_interleave(starts, sizes, output_size=len(is_rare))
-    weight = network.embedding.weight
-    weight.copy_(torch.where(is_rare[:, None], weight[unknown], weight))
+def _learned_codes(
+    code_counts: list[NDArray[np.int64]], least_count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which codes of all categoricals have a vector of their own, and which of these every code has: a rare one that of
+    the unknown of its categorical.
+    """
+    counts, sizes = np.concatenate(code_counts), [len(count) for count in code_counts]
+    unknown = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)
+    learned, place_of = np.unique(np.where(counts < least_count, unknown, np.arange(len(counts))), return_inverse=True)
+    return learned, place_of
 
 
 def _held_out_loss(
