@@ -60,7 +60,7 @@ def main(day: date, cadence: Literal["daily", "weekly"] = "daily") -> None:
                 this_run.configuration.funnel,
             )
         elif cadence == "daily":
-            say("no ranker was trained yet: lists stay in the order of retrieval")
+            say(f"no ranker was trained for a day up to {learned_until}: lists stay in the order of retrieval")
         histories = read_histories(lake, learned_until, opted_out=known.opted_out)
         text = known.text_vectors(this_run.configuration.text_encoder)
         vectors = towers.encode_items(known.catalogue, text)
